@@ -1,0 +1,74 @@
+# Everything runs in .venv inside the clone. `make` alone lists the targets.
+
+PYTHON    ?= python3
+JOBS      ?= 2
+PROFILE   ?= quick
+OUT       ?= build/verify
+PIP_FLAGS ?=
+
+VENV := .venv
+BIN  := $(VENV)/bin
+PIP  := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt
+
+# One thread a process: the work is spread over processes, and BLAS threads on top of that only slow it down.
+export OMP_NUM_THREADS := 1
+
+.PHONY: help verify test lint types bench clean distclean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@echo "  settings: PYTHON=$(PYTHON) JOBS=$(JOBS) PROFILE=$(PROFILE) OUT=$(OUT) PIP_FLAGS=$(PIP_FLAGS)"
+
+verify: $(VENV)/.stamp-verify ## judge every claim and write the page (no torch needed)
+	@status=0; \
+	$(BIN)/exactrl verify --profile $(PROFILE) --jobs $(JOBS) --out "$(OUT)" || status=$$?; \
+	case $$status in \
+	  0|3) echo "The page: $(abspath $(OUT))/index.html" ;; \
+	  *) echo "exactrl verify stopped with exit status $$status: no new page" >&2 ;; \
+	esac; \
+	exit $$status
+
+test: lint types ## lint, types, then all tests with branch coverage
+	$(BIN)/python -m pytest -n $(JOBS) --cov --cov-branch --cov-report=term --cov-fail-under=90
+
+lint: $(VENV)/.stamp-test ## ruff over the whole repository
+	$(BIN)/python -m ruff check .
+
+types: $(VENV)/.stamp-test ## mypy in strict mode on exactrl and proofs_checks
+	$(BIN)/python -m mypy
+
+bench: $(VENV)/.stamp-test ## run every script in benchmarks/
+	@for script in benchmarks/[a-z]*.py; do \
+	  test -e "$$script" || { echo "no script in benchmarks/" >&2; exit 1; }; \
+	  echo "$$script"; \
+	  $(BIN)/python "$$script" || exit 1; \
+	done
+
+clean: ## remove build products and caches, keep .venv
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage .coverage.*
+	find . -path "./$(VENV)" -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv as well
+	rm -rf "$(VENV)"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "exactrl needs Python 3.11 or newer, and '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)" >&2; \
+	  echo "Name another interpreter: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; \
+	  exit 1; }
+	@$(PYTHON) -m venv "$(VENV)" || { \
+	  rm -rf "$(VENV)"; \
+	  echo "'$(PYTHON) -m venv' failed; some systems ship it as a package of its own (python3-venv)" >&2; \
+	  exit 1; }
+
+# The backend goes first and from the pins as well, so that nothing is built with an unpinned one.
+$(VENV)/.stamp-verify: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) setuptools
+	$(PIP) --no-build-isolation -e '.[proofs,reports]'
+	@touch $@
+
+# The test environment is the verify environment and more; which torch, constraints.txt says. MuJoCo is left out: no test drives a simulator yet.
+$(VENV)/.stamp-test: $(VENV)/.stamp-verify
+	$(PIP) --no-build-isolation -e '.[proofs,reports,dev]' torch
+	@touch $@

@@ -1,0 +1,153 @@
+"""The closed namespace over NumPy arrays and PyTorch tensors, through array-api-compat."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from fractions import Fraction
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+
+class ArrayNamespace:
+    """The functions of `protocol.Namespace` for one array library.
+
+    Zero probabilities are ordinary here: log 0 is -inf without a warning, and `xlogy`, `scaled_log` and `weighted` give 0
+    for a zero factor whatever stands beside it.
+    """
+
+    def __init__(self, name: str, api: ModuleType) -> None:
+        self.name = name
+        self._api = api
+
+    def _quiet(self) -> contextlib.AbstractContextManager[Any]:
+        if self.name == "float64":
+            return np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore")
+        return contextlib.nullcontext()
+
+    @property
+    def bisections(self) -> int:
+        """How many halvings of [0, 1] the precision is worth."""
+        return 60
+
+    def asarray(self, x: Any) -> Any:
+        """Return x as an array of this system; a Fraction becomes the nearest float."""
+        if isinstance(x, Fraction):
+            x = float(x)
+        if self.name == "float64":
+            return np.asarray(x, dtype=np.float64)
+        if hasattr(x, "requires_grad"):
+            return x
+        return self._api.asarray(x, dtype=self._api.float64)
+
+    def per_row(self, x: Any) -> Any:
+        """Return a scalar unchanged and an array of the batch shape (...) as (..., 1), to meet arrays of shape (..., N)."""
+        if isinstance(x, (int, float)):
+            return x
+        x = self.asarray(x)
+        return x[..., None] if x.ndim else x
+
+    def exp(self, x: Any) -> Any:
+        with self._quiet():
+            return self._api.exp(x)
+
+    def expm1(self, x: Any) -> Any:
+        with self._quiet():
+            return self._api.expm1(x)
+
+    def log(self, x: Any) -> Any:
+        with self._quiet():
+            return self._api.log(x)
+
+    def log1p(self, x: Any) -> Any:
+        with self._quiet():
+            return self._api.log1p(x)
+
+    def sqrt(self, x: Any) -> Any:
+        return self._api.sqrt(x)
+
+    def abs(self, x: Any) -> Any:
+        return self._api.abs(x)
+
+    def softplus(self, x: Any) -> Any:
+        """Return log(1 + exp(x)) without overflow."""
+        return self.maximum(x, 0.0) + self.log1p(self.exp(-self.abs(x)))
+
+    def sum(self, x: Any, axis: int = -1, keepdims: bool = False) -> Any:
+        with self._quiet():
+            return self._api.sum(x, axis=axis, keepdims=keepdims)
+
+    def max(self, x: Any, axis: int = -1, keepdims: bool = False) -> Any:
+        return self._api.max(x, axis=axis, keepdims=keepdims)
+
+    def min(self, x: Any, axis: int = -1, keepdims: bool = False) -> Any:
+        return self._api.min(x, axis=axis, keepdims=keepdims)
+
+    def matmul(self, x: Any, y: Any) -> Any:
+        return self._api.matmul(x, y)
+
+    def where(self, condition: Any, x: Any, y: Any) -> Any:
+        return self._api.where(condition, self.asarray(x), self.asarray(y))
+
+    def maximum(self, x: Any, y: Any) -> Any:
+        return self._api.maximum(x, self.asarray(y))
+
+    def minimum(self, x: Any, y: Any) -> Any:
+        return self._api.minimum(x, self.asarray(y))
+
+    def clip(self, x: Any, low: Any, high: Any) -> Any:
+        return self.minimum(self.maximum(x, low), high)
+
+    def logsumexp(self, x: Any, axis: int = -1, keepdims: bool = False) -> Any:
+        """Return log sum exp, shifted by the maximum; rows of -inf alone give -inf, a row with +inf gives +inf."""
+        if self.name == "tensors":
+            return self._api.logsumexp(x, dim=axis, keepdim=keepdims)
+        top = np.max(x, axis=axis, keepdims=True)
+        shift = np.where(np.isfinite(top), top, 0.0)
+        with self._quiet():
+            total = np.log(np.sum(np.exp(x - shift), axis=axis, keepdims=True)) + shift
+        return total if keepdims else np.squeeze(total, axis=axis)
+
+    def xlogy(self, x: Any, y: Any) -> Any:
+        """Return x log y, 0 where x is 0."""
+        return self.weighted(x, self.log(y))
+
+    def weighted(self, weight: Any, x: Any) -> Any:
+        """Return weight * x, 0 where the weight is 0 even if x is infinite or undefined."""
+        with self._quiet():
+            return weight * self.where(weight == 0, 0.0, x)
+
+    def scaled_log(self, scale: Any, log_x: Any) -> Any:
+        """Return scale * log_x, 0 where the scale is 0 (so that 0 log 0 = 0)."""
+        if isinstance(scale, (int, float)):
+            return scale * log_x if scale != 0 else self.where(log_x == 0, log_x, 0.0)
+        with self._quiet():
+            return self.where(scale == 0, 0.0, scale * log_x)
+
+    def stack(self, xs: Sequence[Any], axis: int = 0) -> Any:
+        return self._api.stack(list(xs), axis=axis)
+
+    def concat(self, xs: Sequence[Any], axis: int = 0) -> Any:
+        return self._api.concat(list(xs), axis=axis)
+
+    def reshape(self, x: Any, shape: tuple[int, ...]) -> Any:
+        return self._api.reshape(x, shape)
+
+    def moveaxis(self, x: Any, source: int, destination: int) -> Any:
+        return np.moveaxis(x, source, destination) if self.name == "float64" else self._api.moveaxis(x, source, destination)
+
+    def argmin(self, x: Any) -> Any:
+        """Return the position of the least entry on the last axis (the first of equals)."""
+        return self._api.argmin(x, axis=-1)
+
+    def select(self, x: Any, index: Any) -> Any:
+        """Return the rows x[..., index, :] of x (..., M, N) for index (...)."""
+        if self.name == "float64":
+            return np.take_along_axis(x, np.asarray(index)[..., None, None], axis=-2)[..., 0, :]
+        return self._api.take_along_dim(x, index[..., None, None], dim=-2)[..., 0, :]
+
+    def enclosure(self, low: Any, high: Any) -> Any:
+        """Return the middle of a bracket."""
+        return (low + high) / 2

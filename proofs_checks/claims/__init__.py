@@ -1,0 +1,1 @@
+"""The claims, one package a source, in the source's own order."""

@@ -1,0 +1,244 @@
+r"""Appendix D: stochastic transitions (Lemma 8, Theorem 3).
+
+Judged on two-step models: a first action, a random state, a second action.  A trajectory is (a1, s2, a2), its dynamics
+f = P(s2 | a1) > 0, its return the sum of the two rewards.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from exactrl.formulas import (
+    kl,
+    lift_objective_with_dynamics,
+    log_boltzmann,
+    log_lift,
+    nearest_forward,
+    surrogate,
+)
+from exactrl.number_systems import namespace
+from proofs_checks.claim import EXISTENCE, OPTIMALITY, POINTWISE, Check, Printed, claim
+from proofs_checks.claims.ecpo.common import TEMPERATURES, size, term_size
+from proofs_checks.extended import Extended, xlog
+from proofs_checks.fields import NonNegative, Positive, Real, Simplex
+from proofs_checks.instances import Instance, Problem, Space
+
+STOCHASTIC = "stochastic transitions f (App. D.1), gamma = 1, episodic"
+POSITIVE_DYNAMICS = "f(rho) > 0 for every trajectory"
+POSITIVE_REFERENCE = "the reference policy gives every action positive probability"
+
+
+def _space(*, zeros: bool, policies: bool = True, sizes: dict[str, tuple[int, ...]] | None = None, **more: Any) -> Space:
+    fields: dict[str, Any] = {
+        "transitions": Simplex(("actions", "states"), zeros=False, exponents=(-20, 0)),
+        "first_rewards": Real(("actions",)),
+        "second_rewards": Real(("states", "actions")),
+        "tau": Positive(),
+        "tau_prime": NonNegative(),
+    }
+    if policies:
+        fields |= {"first": Simplex(("actions",), zeros=zeros), "second": Simplex(("states", "actions"), zeros=zeros)}
+    return Space(fields | more, sizes or {"actions": (1, 2, 3), "states": (1, 2, 3)})
+
+
+def _joint(log_first: Any, log_second: Any) -> Any:
+    """Log policy probability of every trajectory, (..., A, S, A)."""
+    return log_first[..., :, None, None] + log_second[..., None, :, :]
+
+
+def _returns(p: Problem) -> Any:
+    return p.first_rewards[..., :, None, None] + p.second_rewards[..., None, :, :]
+
+
+def _log_dynamics(p: Problem) -> Any:
+    return _returns(p) * 0 + p.log_transitions[..., None]
+
+
+def _flat(x: Any, axes: int = 3) -> Any:
+    return namespace(x).reshape(x, (*x.shape[:-axes], -1))
+
+
+def _lift(p: Problem) -> Any:
+    """Log density of Lemma 8's lift over the trajectories, (..., A, S, A)."""
+    log_reference = _joint(p.log_first, p.log_second)
+    lift = log_lift(_flat(log_reference), _flat(_returns(p)), p.tau, p.tau_prime, _flat(_log_dynamics(p)))
+    return namespace(lift).reshape(lift, log_reference.shape)
+
+
+def _scale(p: Problem) -> Any:
+    logs = _flat(_joint(p.log_first, p.log_second) + p.log_transitions[..., None])
+    return term_size(p, size(p.first_rewards, p.second_rewards), logs, p.tau_prime)
+
+
+def printed_density(instance: Instance) -> list[Extended]:
+    """The numerator of Lemma 8 as printed, for each trajectory."""
+    eta = Extended(instance["tau"]) + instance["tau_prime"]
+    numerators = []
+    for a, first in enumerate(instance["first"]):
+        for s, row in enumerate(instance["second"]):
+            for b, second in enumerate(row):
+                reward = Extended(instance["first_rewards"][a]) + instance["second_rewards"][s][b]
+                reference = first * second
+                numerators.append(Extended(reference) * ((reward - xlog(instance["tau_prime"], reference)) / eta).exp())
+    return numerators
+
+
+@claim(
+    "ecpo.appd.lemma8",
+    where="App. D.2, Lemma 8",
+    title="Closed form of the Lift step under stochastic transitions",
+    statement=r"The maximizer of $\mathbb E_{\rho\sim p_{\pi,f}}[r(\rho)-\tau'\log\pi(\rho)]-\tau D_{KL}(p_{\pi,f}\Vert p_{\bar\pi,f})$ "
+    r"over $\Delta_f$ is $\bar\pi^*_{\tau,\tau'}(\rho)=\dfrac{\bar\pi(\rho)\exp\{\frac{r(\rho)-\tau'\log\bar\pi(\rho)}{\tau+\tau'}\}}"
+    r"{\sum_{\rho'}\bar\pi(\rho')f(\rho')\exp\{\frac{r(\rho')-\tau'\log\bar\pi(\rho')}{\tau+\tau'}\}}$.",
+    kind="optimality",
+    shape=OPTIMALITY,
+    condition="no challenger is better",
+    intended_statement="The same for a reference policy that is positive everywhere; equivalently, for every reference, "
+    r"$\bar\pi^*_{\tau,\tau'}\propto\exp\{\frac{r+\tau\log\bar\pi}{\tau+\tau'}\}$.",
+    explanation=r"As for Eq. (5): where $\bar\pi(\rho)=0$ and $\tau'>0$ the printed numerator is $0\cdot\exp\{+\infty\}$.",
+    hand_check=r"At a trajectory with $\bar\pi(\rho)=0$: $-\tau'\log\bar\pi(\rho)=+\infty$, so the numerator is $0\cdot\infty$.",
+)
+def the_stochastic_lift_is_optimal(p: Problem) -> Check:
+    """No density of the constraint set has a larger objective than the closed form."""
+    joint = p.log_challenger_first[..., :, None, None] + p.log_challenger_state[..., :, :, None] + p.log_challenger_second
+    challenger = _flat(joint - _log_dynamics(p))
+    reference, returns, dynamics = _flat(_joint(p.log_first, p.log_second)), _flat(_returns(p)), _flat(_log_dynamics(p))
+    best, other = (
+        lift_objective_with_dynamics(x, reference, returns, p.tau, p.tau_prime, dynamics)
+        for x in (_flat(_lift(p)), challenger)
+    )
+    return Check("no challenger is better", best, ">=", other, scale=_scale(p))
+
+
+_CHALLENGER = {
+    "challenger_first": Simplex(("actions",), zeros=False),
+    "challenger_state": Simplex(("actions", "states"), zeros=False),
+    "challenger_second": Simplex(("actions", "states", "actions"), zeros=False),
+}
+the_stochastic_lift_is_optimal.reading(
+    "literal",
+    space=_space(zeros=False, **_CHALLENGER),
+    assumptions=[STOCHASTIC, POSITIVE_DYNAMICS, TEMPERATURES],
+    printed=Printed(_space(zeros=True), printed_density),
+)
+the_stochastic_lift_is_optimal.reading("intended", space=_space(zeros=False, **_CHALLENGER), adds=[POSITIVE_REFERENCE])
+
+
+@claim(
+    "ecpo.appd.policy",
+    where="App. D.2, Lemma 8",
+    title="The stochastic lift is a policy",
+    statement=r"The $\bar\pi^*_{\tau,\tau'}$ of Lemma 8 is a policy, with policy probability $\pi(\rho)=\prod_{t=1}^{T-1}\pi(a_t\mid s_t)$ "
+    r"(the unconstrained optimal policy of Eq. 27).",
+    kind="existence",
+    shape=EXISTENCE,
+    condition="policy",
+    explanation=r"$\Delta_f$ asks only that $\sum_\rho\pi(\rho)f(\rho)=1$, so the maximiser may make good luck more likely. "
+    r"A policy must have $\sum_{a_2}\pi(a_1\mid s_1)\pi(a_2\mid s_2)=\pi(a_1\mid s_1)$ whatever state $s_2$ comes; the lift weighs "
+    "each state by its soft value instead. No policy has these trajectory probabilities.",
+    hand_check=r"Sum the density over the second action: a policy gives the same number for every $s_2$ after the same $a_1$.",
+)
+def the_stochastic_lift_is_a_policy(p: Problem) -> Check:
+    """After each first action, the mass of the later actions is the same for every state."""
+    xp = namespace(p.first)
+    mass = xp.sum(xp.exp(_lift(p)))
+    return Check("policy", mass, "==", mass * 0 + mass[..., :, 0, None])
+
+
+_TAME: dict[str, Any] = {
+    "first_rewards": Real(("actions",), exponents=(-2, 1)),
+    "second_rewards": Real(("states", "actions"), exponents=(-2, 1)),
+    "tau": Positive(exponents=(-1, 2)),
+    "tau_prime": NonNegative(exponents=(-1, 2)),
+}
+_POLICY_SIZES = {"actions": (1, 2), "states": (1, 2, 3)}
+
+the_stochastic_lift_is_a_policy.reading(
+    "literal",
+    space=_space(zeros=True, sizes=_POLICY_SIZES, **_TAME),
+    assumptions=[STOCHASTIC, POSITIVE_DYNAMICS, TEMPERATURES],
+)
+the_stochastic_lift_is_a_policy.reading(
+    "intended", space=_space(zeros=False, sizes=_POLICY_SIZES, **_TAME), adds=[POSITIVE_REFERENCE]
+)
+
+
+@claim(
+    "ecpo.appd.policy.amended",
+    where="amends Lemma 8",
+    title="Under deterministic transitions the lift is a policy, and Eq. 8 gives it",
+    statement=r"If every transition is deterministic, $\bar\pi^*_{\tau,\tau'}(\rho)=\prod_t\bar\pi^*(a_t\mid s_t)$ with the policy "
+    r"$\bar\pi^*(a\mid s)=\exp\left\{\frac{\bar Q^*(s,a)+\tau\log\bar\pi(a\mid s)-\bar V^*(s)}{\tau+\tau'}\right\}$ of Eq. (8).",
+    kind="existence",
+    shape=EXISTENCE,
+    condition="policy",
+    explanation="With one successor for each action the soft values cancel along the trajectory.",
+    amends="ecpo.appd.policy",
+)
+def the_deterministic_lift_is_a_policy(p: Problem) -> Check:
+    """The lift over trajectories of a deterministic tree is the product of the Boltzmann policies of Eq. 8."""
+    xp = namespace(p.first)
+    tau, tau_prime = (x[..., None] if x.ndim else x for x in (p.tau, p.tau_prime))
+    later = surrogate(p.log_second, p.second_rewards, tau, tau_prime)
+    first = log_lift(p.log_first, p.first_rewards + later, p.tau, p.tau_prime)
+    second = log_lift(p.log_second, p.second_rewards, tau, tau_prime)
+    lift = log_lift(
+        _flat(p.log_first[..., :, None] + p.log_second, 2),
+        _flat(p.first_rewards[..., :, None] + p.second_rewards, 2),
+        p.tau,
+        p.tau_prime,
+    )
+    return Check("policy", xp.exp(lift), "==", xp.exp(_flat(first[..., :, None] + second, 2)))
+
+
+the_deterministic_lift_is_a_policy.both_readings(
+    space=Space(
+        {
+            "first": Simplex(("actions",), exponents=(-6, 0)),
+            "second": Simplex(("actions", "later"), zeros=False, exponents=(-6, 0)),
+            "first_rewards": Real(("actions",), exponents=(-2, 1)),
+            "second_rewards": Real(("actions", "later"), exponents=(-2, 1)),
+            "tau": Positive(exponents=(-1, 2)),
+            "tau_prime": NonNegative(exponents=(-1, 2)),
+        },
+        {"actions": (1, 2, 3), "later": (1, 2, 3)},
+    ),
+    assumptions=["deterministic transitions: every action has one successor", TEMPERATURES],
+)
+
+
+@claim(
+    "ecpo.appd.thm3",
+    where="App. D.3, Theorem 3",
+    title="ECPO never lowers the surrogate under stochastic transitions",
+    statement=r"$SR_f(\pi_{\theta_{t+1}})-SR_f(\pi_{\theta_t})\ge0$ with $SR_f(\pi_\theta)=(\tau+\tau')\log\sum_\rho f(\rho)"
+    r"\exp\left\{\frac{r(\rho)+\tau\log\pi_\theta(\rho)}{\tau+\tau'}\right\}$.",
+    kind="inequality",
+    shape=POINTWISE,
+    condition="surrogate",
+    explanation="The proof of Theorem 2 carries over although the lift is no policy: only its projection has to be one.",
+)
+def the_stochastic_surrogate_never_falls(p: Problem) -> Check:
+    """The policy nearest to the stochastic lift has at least the surrogate of the current one."""
+    xp = namespace(p.firsts)
+    log_members = p.log_firsts[..., :, :, None, None] + p.log_seconds[..., :, None, :, :]
+    members, returns, dynamics = _flat(log_members), _flat(_returns(p)), _flat(_log_dynamics(p))
+    current = members[..., 0, :]
+    lift = log_lift(current, returns, p.tau, p.tau_prime, dynamics)
+    joint = members + dynamics[..., None, :]
+    new = nearest_forward(lift + dynamics, joint) - dynamics
+    after, before = (surrogate(x, returns, p.tau, p.tau_prime, dynamics) for x in (new, current))
+    scale = term_size(p, size(p.first_rewards, p.second_rewards), joint, p.tau_prime)
+    return Check("surrogate", after, ">=", before, scale=scale)
+
+
+the_stochastic_surrogate_never_falls.both_readings(
+    space=_space(
+        zeros=True,
+        policies=False,
+        sizes={"members": (2, 3), "actions": (1, 2, 3), "states": (1, 2)},
+        firsts=Simplex(("members", "actions")),
+        seconds=Simplex(("members", "states", "actions")),
+    ),
+    assumptions=[STOCHASTIC, "pi_theta_t is the update sequence of ECPO (Eq. 27): the projection is global", TEMPERATURES],
+)

@@ -1,0 +1,86 @@
+"""Words and spaces that several claims of the ECPO paper share.
+
+A bandit with n arms is a deterministic episodic model with n trajectories, and every distribution on the trajectories of a
+deterministic tree is a policy; so claims of Sections 2-4 about trajectories are judged on distributions over n of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from exactrl.formulas import log_lift
+from exactrl.number_systems import namespace
+from proofs_checks.extended import Extended, xlog
+from proofs_checks.fields import NonNegative, Positive, Real, Simplex
+from proofs_checks.instances import Instance, Problem, Space
+
+DETERMINISTIC = "deterministic transitions, gamma = 1, episodic (Sec. 1.1)"
+TEMPERATURES = "tau > 0, tau' >= 0 (temperatures)"
+TEMPERATURE = "tau > 0 (a temperature)"
+POSITIVE_REFERENCE = "the reference policy gives every trajectory positive probability"
+POSITIVE_POLICY = "pi(rho) > 0 for every trajectory"
+
+TRAJECTORIES = {"n": (1, 2, 3, 5)}
+
+
+def lift_space(*, zeros: bool = True, **more: Any) -> Space:
+    """References, returns and temperatures of a Lift step, with further fields."""
+    fields = {
+        "reference": Simplex(("n",), zeros=zeros),
+        "returns": Real(("n",)),
+        "tau": Positive(),
+        "tau_prime": NonNegative(),
+    }
+    return Space(fields | more, TRAJECTORIES)
+
+
+def family_space(*, entropy: bool, **more: Any) -> Space:
+    """A finite policy class (its first member is the current policy), returns and temperatures."""
+    fields = {"family": Simplex(("m", "n")), "returns": Real(("n",)), "tau": Positive()}
+    if entropy:
+        fields["tau_prime"] = NonNegative()
+    return Space(fields | more, {"m": (2, 4), "n": (1, 2, 3, 5)})
+
+
+def lifted(p: Problem, log_policy: Any) -> Any:
+    """The lift of a policy under the problem's returns and temperatures; without tau_prime it is PMD's."""
+    tau_prime = p.tau_prime if "tau_prime" in vars(p)["_arrays"] else 0
+    return log_lift(log_policy, p.returns, p.tau, tau_prime)
+
+
+def size(*values: Any) -> Any:
+    """The size of the largest finite entry of each instance, plus 1: what rounding is relative to (floats only)."""
+    xp = namespace(*values)
+    if xp.name != "float64":
+        return 1.0
+    total: Any = 1.0
+    for value in values:
+        array = xp.asarray(value)
+        finite = xp.where(abs(array) < float("inf"), abs(array), 0.0)
+        total = total + finite.reshape(finite.shape[0], -1).max(axis=-1) if finite.ndim else total + finite
+    return total
+
+
+def lift_size(p: Problem, log_policy: Any, tau_prime: Any = 0.0) -> Any:
+    """The size of the terms of a lift or surrogate, for rounding (floats only)."""
+    return term_size(p, size(p.returns), log_policy, tau_prime)
+
+
+def term_size(p: Problem, rewards: Any, log_policy: Any, tau_prime: Any) -> Any:
+    """Rewards and logarithms times the temperature, magnified by the size of the exponents that rounding perturbs."""
+    if namespace(log_policy).name != "float64":
+        return 1.0
+    eta = p.tau + tau_prime
+    terms = rewards + eta * size(log_policy)
+    return terms * (1 + np.divide(terms, eta, out=np.zeros_like(terms), where=eta > 0))
+
+
+def printed_numerators(instance: Instance, name: str = "reference") -> list[Extended]:
+    """Eq. 5 as printed: the reference times exp{(r - tau' log reference) / (tau + tau')}, for each trajectory."""
+    eta = Extended(instance["tau"]) + instance["tau_prime"]
+    return [
+        Extended(b) * ((Extended(r) - xlog(instance["tau_prime"], b)) / eta).exp()
+        for b, r in zip(instance[name], instance["returns"], strict=True)
+    ]

@@ -1,0 +1,215 @@
+"""Section 4 and Appendix C: the actor-critic extension (Eq. 8, the one-sample estimate, Lemma 7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from exactrl.formulas import expectation, forward_kl_slope, lift_objective, lift_weights, log_lift, shaped_returns, surrogate
+from exactrl.number_systems import namespace
+from proofs_checks.claim import EXPECTATION, OPTIMALITY, POINTWISE, Check, claim
+from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, size, term_size
+from proofs_checks.fields import NonNegative, Positive, Real, Simplex
+from proofs_checks.instances import Problem, Space
+from proofs_checks.symbolic import tree_recursion_identity
+
+
+@claim(
+    "ecpo.eq8.value",
+    where="Sec. 4, Eq. 8",
+    title="The soft optimal value of the lift objective",
+    statement=r"The soft optimal value of $O_{ECPO}$ is $\bar V^*(s)=(\tau+\tau')\log\sum_a\exp\left\{\frac{\bar Q^*(s,a)+\tau\log"
+    r"\bar\pi(a\mid s)}{\tau+\tau'}\right\}$ with $\bar Q^*(s,a)=r(s,a)+\gamma\bar V^*(s')$.",
+    kind="optimality",
+    shape=OPTIMALITY,
+    condition="value",
+    explanation="Judged on two-step deterministic trees with gamma = 1 (Sec. 1.1): the recursion over states against the sum "
+    "over trajectories, and against challengers. A state carries its time step, as episodes end.",
+)
+def the_soft_value_is_the_optimum(p: Problem) -> list[Check]:
+    """The recursion gives the value of the lift over trajectories, and no policy has more."""
+    xp = namespace(p.second)
+    later = surrogate(p.log_second, p.second_rewards, _row(p.tau), _row(p.tau_prime))
+    value = surrogate(p.log_first, p.first_rewards + later, p.tau, p.tau_prime)
+    returns, log_reference, log_challenger = (
+        xp.reshape(x, (*x.shape[:-2], -1))
+        for x in (
+            p.first_rewards[..., :, None] + p.second_rewards,
+            p.log_first[..., :, None] + p.log_second,
+            p.log_challenger_first[..., :, None] + p.log_challenger_second,
+        )
+    )
+    lift = log_lift(log_reference, returns, p.tau, p.tau_prime)
+    attained = lift_objective(lift, log_reference, returns, p.tau, p.tau_prime)
+    other = lift_objective(log_challenger, log_reference, returns, p.tau, p.tau_prime)
+    scale = term_size(p, size(returns), log_reference, p.tau_prime)
+    return [
+        Check("value", value, "==", attained, scale=scale),
+        Check("no challenger is better", value, ">=", other, scale=scale),
+    ]
+
+
+def _row(x: Any) -> Any:
+    """A temperature for an array with one more axis than the batch."""
+    return x[..., None] if x.ndim else x
+
+
+the_soft_value_is_the_optimum.both_readings(
+    space=Space(
+        {
+            "first": Simplex(("actions",)),
+            "second": Simplex(("actions", "later")),
+            "first_rewards": Real(("actions",)),
+            "second_rewards": Real(("actions", "later")),
+            "challenger_first": Simplex(("actions",)),
+            "challenger_second": Simplex(("actions", "later")),
+            "tau": Positive(),
+            "tau_prime": NonNegative(),
+        },
+        {"actions": (1, 2, 3), "later": (1, 2, 3)},
+    ),
+    assumptions=[DETERMINISTIC, "the optimal policy maximises O_ECPO at s, and V* is its value", TEMPERATURES],
+    proof=tree_recursion_identity,
+)
+
+
+def _action_space(*, zeros: bool, **more: Any) -> Space:
+    fields = {
+        "action_values": Real(("n",), exponents=(-3, 3)),
+        "reference": Simplex(("n",), zeros=zeros, exponents=(-12, 0)),
+        "tau": Positive(exponents=(-3, 3)),
+        "tau_prime": NonNegative(exponents=(-3, 3)),
+    }
+    return Space(fields | more, {"n": (1, 2, 3, 5)})
+
+
+def _one_sample(p: Problem) -> Any:
+    xp = namespace(p.reference)
+    logs = xp.where(p.support_reference, p.log_reference, 0)
+    return expectation(p.log_reference, p.action_values - xp.per_row(p.tau_prime) * logs)
+
+
+def _value_scale(p: Problem) -> Any:
+    return term_size(p, size(p.action_values), p.log_reference, p.tau_prime)
+
+
+@claim(
+    "ecpo.sec4.onesample",
+    where="Sec. 4, before Eq. 9",
+    title="One sampled action estimates the soft optimal value",
+    statement=r"Sampling one single action $a\sim\bar\pi(\cdot\mid s)$ gives a Monte-Carlo estimate "
+    r"$\bar V^*(s)\approx\bar Q^*(s,a)-\tau'\log\bar\pi(a\mid s)$ of the soft optimal value.",
+    kind="expectation",
+    shape=EXPECTATION,
+    condition="unbiased",
+    explanation=r"The logarithm stands outside the expectation in $\bar V^*=(\tau+\tau')\log\mathbb E_{\bar\pi}\exp\{\cdot\}$. "
+    "With one sample the two cancel, so the estimate has the mean of its exponent, which by Jensen's inequality lies below "
+    "the value whenever the exponent varies. More data do not help: Eq. (9) regresses onto this mean.",
+    hand_check=r"$\mathbb E_{a\sim\bar\pi}[\bar Q^*-\tau'\log\bar\pi]$ against $(\tau+\tau')\log\sum_a\exp\{\frac{\bar Q^*+\tau\log"
+    r"\bar\pi}{\tau+\tau'}\}$.",
+)
+def the_one_sample_estimate_is_unbiased(p: Problem) -> Check:
+    """The mean of the estimate equals the soft value."""
+    value = surrogate(p.log_reference, p.action_values, p.tau, p.tau_prime)
+    return Check("unbiased", _one_sample(p), "==", value, scale=_value_scale(p))
+
+
+the_one_sample_estimate_is_unbiased.reading(
+    "literal", space=_action_space(zeros=True), assumptions=[DETERMINISTIC, "a is sampled from the reference", TEMPERATURES]
+)
+the_one_sample_estimate_is_unbiased.reading(
+    "intended", space=_action_space(zeros=False), adds=["the reference gives every action positive probability"]
+)
+
+
+@claim(
+    "ecpo.sec4.onesample.amended",
+    where="amends the estimate before Eq. 9",
+    title="The one-sample estimate is a lower bound in expectation, with a gap that falls as the temperature grows",
+    statement=r"$\mathbb E_{a\sim\bar\pi}[\bar Q^*(s,a)-\tau'\log\bar\pi(a\mid s)]\le\bar V^*(s)$, and the gap is at most "
+    r"$\frac{(\max_a\hat q-\min_a\hat q)^2}{8(\tau+\tau')}$ with $\hat q=\bar Q^*-\tau'\log\bar\pi$ on the support of $\bar\pi$.",
+    kind="inequality",
+    shape=POINTWISE,
+    condition="lower bound",
+    explanation="Jensen's inequality and Hoeffding's lemma.",
+    amends="ecpo.sec4.onesample",
+)
+def the_one_sample_estimate_is_a_lower_bound(p: Problem) -> list[Check]:
+    """Jensen's inequality from below, Hoeffding's lemma from above."""
+    xp = namespace(p.reference)
+    value, mean = surrogate(p.log_reference, p.action_values, p.tau, p.tau_prime), _one_sample(p)
+    logs = xp.where(p.support_reference, p.log_reference, 0)
+    shaped = p.action_values - xp.per_row(p.tau_prime) * logs
+    high = xp.max(xp.where(p.support_reference, shaped, -float("inf")))
+    low = xp.min(xp.where(p.support_reference, shaped, float("inf")))
+    gap = (high - low) * (high - low) / (8 * (p.tau + p.tau_prime))
+    scale = _value_scale(p)
+    return [
+        Check("lower bound", mean, "<=", value, scale=scale),
+        Check("gap", value - mean, "<=", gap, scale=scale),
+    ]
+
+
+the_one_sample_estimate_is_a_lower_bound.both_readings(
+    space=_action_space(zeros=True), assumptions=[DETERMINISTIC, "a is sampled from the reference", TEMPERATURES]
+)
+
+
+@claim(
+    "ecpo.lemma7",
+    where="App. C, Lemma 7, Eq. 26",
+    title="The policy gradient of ECAC by importance sampling",
+    statement=r"$\nabla_\theta L(\theta)=\nabla_\theta\mathbb E_{s\sim\mathcal D}\left[\mathbb E_{a\sim\bar\pi}\left[\exp\left\{"
+    r"\frac{Q_\psi(s,a)-\tau'\log\bar\pi(a\mid s)-V_\phi(s)}{\tau+\tau'}\right\}\log\pi_\theta(a\mid s)\right]\right]$ for "
+    r"$L(\theta)=\mathbb E_{s\sim\mathcal D}D_{KL}\left(\exp\{\frac{Q_\psi(s,\cdot)+\tau\log\bar\pi(\cdot\mid s)-V_\phi(s)}"
+    r"{\tau+\tau'}\}\Vert\pi_\theta(\cdot\mid s)\right)$.",
+    kind="identity",
+    shape=POINTWISE,
+    condition="gradient",
+    intended_statement=r"The same with a minus sign on the right, as in the last line of the paper's own proof.",
+    explanation="The printed gradient lacks the minus sign of its own proof: descending along it moves the policy away from "
+    "the target.",
+    hand_check=r"With logits, $\nabla_{\theta_j}\log\pi_\theta(a)=1[a=j]-\pi_\theta(j)$ and $p_a=\exp\{\frac{Q+\tau\log\bar\pi-V}"
+    r"{\tau+\tau'}\}$: the left side is $-p_j+\pi_\theta(j)\sum_ap_a$, the printed right side its negative.",
+)
+def the_printed_gradient(p: Problem) -> Check:
+    """Each component of the gradient in the logits, against Eq. 26 as printed."""
+    return _gradient(p, sign=1)
+
+
+def _gradient(p: Problem, *, sign: int) -> Check:
+    xp = namespace(p.policy)
+    eta = xp.per_row(p.tau + p.tau_prime)
+    value = xp.per_row(p.value)
+    log_target = (shaped_returns(p.log_reference, p.action_values, p.tau) - value) / eta
+    logs = xp.where(p.support_reference, p.log_reference, 0)
+    weight = xp.weighted(p.reference, xp.exp(lift_weights(logs, p.action_values, p.tau, p.tau_prime) - value / eta))
+    left, right = [], []
+    for j in range(p.n):
+        tangent = xp.where(_is_action(p, j), 1, 0) - p.policy[..., j, None]
+        left.append(forward_kl_slope(log_target, tangent))
+        right.append(sign * xp.sum(weight * tangent))
+    scale = 1e-6 + (xp.max(weight) if xp.name == "float64" else 0)
+    return Check("gradient", xp.stack(left, axis=-1), "==", xp.stack(right, axis=-1), scale=scale)
+
+
+def _is_action(p: Problem, j: int) -> Any:
+    import numpy as np
+
+    return np.broadcast_to(np.arange(p.n) == j, p.policy.shape)
+
+
+_GRADIENT = {
+    "policy": Simplex(("n",), zeros=False, exponents=(-6, 0)),
+    "value": Real(exponents=(-1, 1)),
+    "action_values": Real(("n",), exponents=(-1, 1)),
+    "tau": Positive(exponents=(0, 2)),
+    "tau_prime": NonNegative(exponents=(0, 2)),
+}
+
+the_printed_gradient.reading("literal", space=_action_space(zeros=True, **_GRADIENT), assumptions=[DETERMINISTIC, TEMPERATURES])
+the_printed_gradient.reading(
+    "intended",
+    space=_action_space(zeros=True, **_GRADIENT),
+    adds=["the minus sign that the last line of the proof has", "pi_theta is positive and differentiable"],
+    sides=lambda p: _gradient(p, sign=-1),
+)

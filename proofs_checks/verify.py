@@ -1,0 +1,265 @@
+"""`exactrl verify`: every chosen claim, in both readings, becomes a verdict.
+
+Each reading is one piece of work with its own random stream, derived from the seed and its name; so the verdicts depend
+neither on the number of processes nor on interruptions.  A finished piece is kept in the output folder until all are done,
+and a run that was killed takes up where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from exactrl import __version__
+from exactrl.errors import ExactRLError
+from exactrl.files import read_json, write_json_atomically
+from proofs_checks import certify
+from proofs_checks.claim import Claim, Reading, amendments_of, registry
+from proofs_checks.falsify import PROFILES, Budget, Search, search
+from proofs_checks.shrink import shrink
+
+SCHEMA = "exactrl.verdicts/1"
+PARTS = ".parts"
+SWEEP_BITS = 256
+GOOD = ("proved", "certified", "survived")
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One reading of one claim, to be judged."""
+
+    claim: str
+    reading: str
+    profile: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """The name of its certificate."""
+        return f"{self.claim}.{self.reading}"
+
+
+def judge(piece: Piece) -> Result:
+    """Judge one reading: search, certify, shrink; returns its entry of the verdicts and its certificate, if any."""
+    started = time.perf_counter()
+    reading = registry()[piece.claim].readings[piece.reading]  # type: ignore[index]
+    words = [piece.seed, *hashlib.sha256(piece.name.encode()).digest()[:8]]
+    found = search(reading, np.random.SeedSequence(words), PROFILES[piece.profile])
+    verdict, certificate, reason = _settle(reading, found, PROFILES[piece.profile], np.random.SeedSequence([*words, 1]))
+    proof = None
+    if verdict == "survived" and reading.proof is not None:
+        proof, verdict = reading.proof(), "proved"
+    return {
+        "entry": {
+            "assumptions": list(reading.assumptions),
+            "verdict": verdict,
+            "reason": reason,
+            "instances": found.instances,
+            "worst_margin": None if not np.isfinite(found.worst_margin) else found.worst_margin,
+            "certificate": f"certificates/{piece.name}.json" if certificate else None,
+            "proof": proof,
+            "seconds": round(time.perf_counter() - started, 3),
+        },
+        "certificate": certificate,
+    }
+
+
+def _settle(
+    reading: Reading, found: Search, budget: Budget, seed: np.random.SeedSequence
+) -> tuple[str, Result | None, str | None]:
+    """Turn what the search saw into a verdict, a certificate and a reason."""
+    unsettled = None
+    for instance in found.swept:
+        finding = certify.examine(reading, instance, most_bits=SWEEP_BITS)
+        if finding.outcome == "violated" and finding.asserted:
+            return "refuted", _refutation(reading, instance, finding), None
+        found.instances += finding.outcome != "undecided"
+    for _, instance in found.suspects:
+        finding = certify.examine(reading, instance)
+        if finding.outcome == "violated" and finding.asserted:
+            return "refuted", _refutation(reading, instance, finding), None
+        if finding.outcome == "violated":
+            unsettled = f"the closed form used for {finding.check!r} fails, so nothing can be concluded"
+        elif finding.outcome == "undecided":
+            unsettled = f"a suspicion about {finding.check!r} stayed open at {certify.PRECISIONS[-1]} bits"
+    if reading.printed is not None:
+        certificate = _ill_posed(reading, budget, seed)
+        if certificate is not None:
+            return "ill-posed", certificate, f"undefined: {certificate['reason']}"
+    return ("undecided", None, unsettled) if unsettled else ("survived", None, None)
+
+
+def _refutation(reading: Reading, instance: Any, finding: certify.Finding) -> Result:
+    def holds(candidate: Any) -> bool:
+        outcome = certify.examine(reading, candidate, only=finding.check)
+        return outcome.outcome == "violated"
+
+    smallest = shrink(reading.space, instance, holds)
+    return certify.certificate(reading, smallest, certify.examine(reading, smallest, only=finding.check))
+
+
+def _ill_posed(reading: Reading, budget: Budget, seed: np.random.SeedSequence) -> Result | None:
+    printed = reading.printed
+    assert printed is not None
+    rng = np.random.default_rng(seed)
+    for sizes in printed.space.combinations():
+        batch = printed.space.draw(rng, min(200, budget.draws), sizes)
+        for i in range(len(batch)):
+            instance = batch.exact(i)
+            reason = certify.undefined(printed, instance)
+            if reason is not None:
+                smallest = shrink(printed.space, instance, lambda c: certify.undefined(printed, c) is not None)
+                return certify.ill_posed_certificate(reading, smallest, certify.undefined(printed, smallest) or reason)
+    return None
+
+
+def pieces_of(claims: Sequence[Claim], profile: str, seed: int) -> list[Piece]:
+    """Return the readings to judge; a reading that both names share is judged once, and so are the claims' amendments."""
+    chosen = list(claims)
+    chosen += [a for c in claims for a in amendments_of(c) if a not in chosen]
+    return [
+        Piece(c.id, name, profile, seed)
+        for c in chosen
+        for name, reading in c.readings.items()
+        if reading.name == name
+    ]
+
+
+def verify(
+    claims: Sequence[Claim],
+    *,
+    out: Path,
+    profile: str = "quick",
+    seed: int = 0,
+    jobs: int = 1,
+    progress: Callable[[int, int, str], None] = lambda done, total, name: None,
+) -> tuple[Result, dict[str, Result]]:
+    """Judge the claims, write verdicts.json and the certificates, and return both.
+
+    `progress(done, total, name)` is called as readings finish.
+    Raises ExactRLError when the output folder cannot be written.
+    """
+    pieces = pieces_of(claims, profile, seed)
+    parts = _prepare(out)
+    results: dict[Piece, Result] = {p: r for p in pieces if (r := _finished(parts, p)) is not None}
+    for done, piece in enumerate(results, start=1):
+        progress(done, len(pieces), piece.name)
+    todo = [p for p in pieces if p not in results]
+    for piece, result in _run(todo, jobs):
+        results[piece] = result
+        write_json_atomically(parts / f"{piece.name}.json", {"key": _key(piece), "result": result})
+        progress(len(results), len(pieces), piece.name)
+    by_name = {p.name: results[p] for p in pieces}
+    verdicts = _assemble(pieces, by_name, profile, seed)
+    certificates = {name: r["certificate"] for name, r in by_name.items() if r["certificate"]}
+    _write(out, parts, verdicts, certificates)
+    return verdicts, certificates
+
+
+def _run(pieces: Sequence[Piece], jobs: int) -> Iterator[tuple[Piece, Result]]:
+    if jobs == 1 or len(pieces) <= 1:
+        for piece in pieces:
+            yield piece, judge(piece)
+        return
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=min(jobs, len(pieces)), mp_context=context) as pool:
+        futures = {pool.submit(judge, piece): piece for piece in pieces}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _prepare(out: Path) -> Path:
+    parts = out / PARTS
+    try:
+        parts.mkdir(parents=True, exist_ok=True)
+        (out / "certificates").mkdir(exist_ok=True)
+        probe = parts / ".probe"
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise ExactRLError(f"the output folder {out} cannot be written: {error.strerror or error}; choose another --out") from None
+    return parts
+
+
+def _key(piece: Piece) -> list[Any]:
+    return [__version__, piece.claim, piece.reading, piece.profile, piece.seed]
+
+
+def _finished(parts: Path, piece: Piece) -> Result | None:
+    path = parts / f"{piece.name}.json"
+    if not path.exists():
+        return None
+    try:
+        saved = read_json(path)
+    except ExactRLError:
+        return None  # cut short by a kill: judged again
+    return saved["result"] if isinstance(saved, dict) and saved.get("key") == _key(piece) else None
+
+
+def _assemble(pieces: Sequence[Piece], results: dict[str, Result], profile: str, seed: int) -> Result:
+    known = registry()
+    entries = []
+    for id in dict.fromkeys(p.claim for p in pieces):
+        claim = known[id]
+        readings = {name: results[f"{id}.{reading.name}"]["entry"] for name, reading in claim.readings.items()}
+        entries.append(
+            {"id": id, "source": claim.source, "where": claim.where, "readings": readings, "amendments": _amendments(claim, results)}
+        )
+    order = list(known)
+    entries.sort(key=lambda e: order.index(e["id"]))
+    return {"schema": SCHEMA, "version": __version__, "seed": seed, "profile": profile, "claims": entries}
+
+
+def _amendments(claim: Claim, results: dict[str, Result]) -> list[Result]:
+    """A literal reading that fails is amended by the intended one where that holds, else by claims of their own."""
+    verdicts = {name: results[f"{claim.id}.{r.name}"]["entry"]["verdict"] for name, r in claim.readings.items()}
+    if verdicts["literal"] in GOOD:
+        return []
+    if verdicts["intended"] in GOOD:
+        statement = claim.intended_statement or claim.statement
+        return [{"id": f"{claim.id}.intended", "statement": statement, "verdict": verdicts["intended"]}]
+    return [
+        {"id": a.id, "statement": a.statement, "verdict": results[f"{a.id}.literal"]["entry"]["verdict"]}
+        for a in amendments_of(claim)
+    ]
+
+
+def _write(out: Path, parts: Path, verdicts: Result, certificates: dict[str, Result]) -> None:
+    folder = out / "certificates"
+    for stale in folder.glob("*.json"):
+        if stale.stem not in certificates:
+            stale.unlink()
+    for name, certificate in certificates.items():
+        write_json_atomically(folder / f"{name}.json", certificate)
+    write_json_atomically(out / "verdicts.json", verdicts)
+    for part in parts.glob("*.json"):
+        part.unlink()
+    parts.rmdir()
+
+
+def differences(verdicts: Result, expected: dict[str, dict[str, str]]) -> list[str]:
+    """Compare with expected verdicts {id: {reading: verdict}}; one line for each difference."""
+    got = {c["id"]: {name: r["verdict"] for name, r in c["readings"].items()} for c in verdicts["claims"]}
+    lines = []
+    for id, readings in expected.items():
+        for name, verdict in readings.items():
+            actual = got.get(id, {}).get(name)
+            if actual != verdict:
+                lines.append(f"{id} {name}: expected {verdict}, got {actual or 'no verdict'}")
+    return lines

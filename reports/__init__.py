@@ -1,0 +1,1 @@
+"""Pages and pictures: what the floors below have computed, drawn; nothing is computed here."""
