@@ -17,7 +17,6 @@ from exactrl.errors import ExactRLError
 from exactrl.estimators import self_normalised_expectation
 from exactrl.formulas import (
     expectation,
-    lift_objective,
     lift_weights,
     log_lift,
     shaped_returns,
@@ -27,6 +26,8 @@ from exactrl.formulas import (
 )
 from exactrl.mirror_descent import ecpo, regret, theorem1_bound, theorem1_schedule
 from exactrl.policy_classes import FiniteFamily, Simplex
+from proofs_checks.claim import registry
+from proofs_checks.instances import Problem
 
 __all__ = ["Illustration", "illustrations_for"]
 
@@ -87,9 +88,9 @@ def _estimator(claim_id: str) -> Illustration:
         claim_id,
         "estimator",
         "The estimator's expectation against the number of samples",
-        "Dots: the exact expectation of each of the estimator's three components, over all ways to draw $K$ samples. "
-        "Dashed: the component of $\\nabla_\\theta D_{KL}(\\bar\\pi^*_{\\tau,\\tau'}\\Vert\\pi_\\theta)$ it is to "
-        "estimate. An unbiased estimator would lie on the dashed line at every $K$. Three trajectories, "
+        "Markers: the exact expectation of each of the estimator's three components, over all ways to draw $K$ "
+        "samples. Lines: the component of $\\nabla_\\theta D_{KL}(\\bar\\pi^*_{\\tau,\\tau'}\\Vert\\pi_\\theta)$ it "
+        "is to estimate. An unbiased estimator would lie on the line at every $K$. Three trajectories, "
         "$\\bar\\pi=(6,3,1)/10$, $r=(0,1,2)$, $\\tau=1/2$, $\\tau'=1/4$, softmax policy with equal logits.",
         data,
     )
@@ -141,48 +142,44 @@ def _surrogate_path(claim_id: str) -> Illustration:
     )
 
 
-_POLICY, _RETURNS, _TAU_PRIME = [5, 3, 2], [0.0, 1.0, 3.0], 0.5
 _BOUND_INSTANCE = "Three trajectories, $\\pi=(5,3,2)/10$, $r=(0,1,3)$, $\\tau'=1/2$."
 
 
-def _lower_bound(claim_id: str) -> Illustration:
-    """The surrogate above its lower bound: return plus entropy, which is the Lift objective at the reference itself."""
-    log_policy, returns = np.log(_fractions(_POLICY)), np.array(_RETURNS)
-    lower = lift_objective(log_policy, log_policy, returns, 1.0, _TAU_PRIME)
-    data: dict[str, Column] = {
-        "tau": _column(TEMPERATURES),
-        "surrogate": [float(surrogate(log_policy, returns, tau, _TAU_PRIME)) for tau in TEMPERATURES],
-        "lower": [float(lower)] * len(TEMPERATURES),
+def _bound(claim_id: str, name: str, title: str, caption: str) -> Illustration:
+    """The two sides of a claim that bounds the surrogate, the very ones that are judged, against tau."""
+    rows = (len(TEMPERATURES), 1)
+    policy = np.tile(_fractions([5, 3, 2]), rows)
+    arrays = {
+        "policy": policy,
+        "log_policy": np.log(policy),
+        "returns": np.tile([0.0, 1.0, 3.0], rows),
+        "tau": TEMPERATURES,
+        "tau_prime": np.full(len(TEMPERATURES), 0.5),
     }
-    return Illustration(
+    (check,) = registry()[claim_id].readings["intended"].checks(Problem({"n": 3}, arrays))
+    small, large = (np.broadcast_to(side, TEMPERATURES.shape) for side in (check.left, check.right))
+    bound, value = (small, large) if name == "lower" else (large, small)
+    data: dict[str, Column] = {"tau": _column(TEMPERATURES), "surrogate": _column(value), name: _column(bound)}
+    return Illustration(claim_id, "bound", title, f"{caption} {_BOUND_INSTANCE}", data)
+
+
+def _lower_bound(claim_id: str) -> Illustration:
+    return _bound(
         claim_id,
-        "bound",
+        "lower",
         "The surrogate and its lower bound",
         "$SR(\\pi)$ against $\\tau$, and the lower bound $\\mathbb E_{\\rho\\sim\\pi}r(\\rho)+\\tau'\\mathcal H(\\pi)$ "
-        f"that it approaches as $\\tau\\to\\infty$. {_BOUND_INSTANCE}",
-        data,
+        "that it approaches as $\\tau\\to\\infty$.",
     )
 
 
 def _upper_bound(claim_id: str) -> Illustration:
-    """The surrogate below its upper bound, the second-order expansion around the largest modified reward."""
-    log_policy, returns = np.log(_fractions(_POLICY)), np.array(_RETURNS)
-    exponent = lift_weights(log_policy, returns, 1.0, _TAU_PRIME)
-    modified = total_temperature(1.0, _TAU_PRIME) * exponent  # r - tau' log pi
-    spread = expectation(log_policy, (modified - np.abs(modified).max()) ** 2)
-    upper = expectation(log_policy, modified) + spread / (2 * (TEMPERATURES + _TAU_PRIME))
-    data: dict[str, Column] = {
-        "tau": _column(TEMPERATURES),
-        "surrogate": [float(surrogate(log_policy, returns, tau, _TAU_PRIME)) for tau in TEMPERATURES],
-        "upper": _column(upper),
-    }
-    return Illustration(
+    return _bound(
         claim_id,
-        "bound",
+        "upper",
         "The surrogate and its upper bound",
         "$SR(\\pi)$ against $\\tau$, with the upper bound of the lemma; both tend to "
-        f"$\\mathbb E_{{\\rho\\sim\\pi}}\\hat r(\\rho)$ as $\\tau\\to\\infty$. {_BOUND_INSTANCE}",
-        data,
+        "$\\mathbb E_{\\rho\\sim\\pi}\\hat r(\\rho)$ as $\\tau\\to\\infty$.",
     )
 
 

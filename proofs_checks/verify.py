@@ -79,17 +79,15 @@ def _settle(
 ) -> tuple[str, Result | None, str | None]:
     """Turn what the search saw into a verdict, a certificate and a reason."""
     unsettled = None
-    for instance in found.swept:
-        finding = certify.examine(reading, instance, most_bits=SWEEP_BITS)
-        if finding.outcome == "violated" and finding.asserted:
-            return "refuted", _refutation(reading, instance, finding), None
-        found.instances += finding.outcome != "undecided"
-    for _, instance in found.suspects:
-        finding = certify.examine(reading, instance)
+    examined = [(i, SWEEP_BITS) for i in found.swept] + [(i, certify.PRECISIONS[-1]) for _, i in found.suspects]
+    for instance, bits in examined:
+        finding = certify.examine(reading, instance, most_bits=bits)
         if finding.outcome == "violated" and finding.asserted:
             return "refuted", _refutation(reading, instance, finding), None
         if finding.outcome == "violated":
             unsettled = f"the closed form used for {finding.check!r} fails, so nothing can be concluded"
+        elif bits == SWEEP_BITS:
+            found.instances += finding.outcome != "undecided"
         elif finding.outcome == "undecided":
             unsettled = f"a suspicion about {finding.check!r} stayed open at {certify.PRECISIONS[-1]} bits"
     if reading.printed is not None:

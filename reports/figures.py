@@ -10,9 +10,10 @@ import io
 import re
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
-import matplotlib
 from markupsafe import Markup, escape
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -26,7 +27,8 @@ __all__ = ["draw", "svg"]
 INK = "#010203"
 COLOURS = ("#0072b2", "#d55e00", "#009e73")
 VARIABLES = {INK: "var(--ink)", **{colour: f"var(--series-{k + 1})" for k, colour in enumerate(COLOURS)}}
-STYLE = {
+# On top of the defaults, so that nobody's own settings change a picture.
+STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "font.size": 10,
     "axes.edgecolor": INK,
@@ -125,7 +127,7 @@ PLOTS = {
 def svg(illustration: Illustration) -> Markup:
     """Return the picture as one `<svg>` element with its title for screen readers, its ids unique to the page."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", f"{illustration.claim_id}-{illustration.kind}")
-    with matplotlib.rc_context({**STYLE, "svg.hashsalt": name}):
+    with style.context(["default", {**STYLE, "svg.hashsalt": name}]):
         buffer = io.StringIO()
         no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         draw(illustration).savefig(buffer, format="svg", metadata=no_metadata, transparent=True)
@@ -135,7 +137,7 @@ def svg(illustration: Illustration) -> Markup:
 def draw(illustration: Illustration) -> Figure:
     """Return the picture as a figure; an illustration without a plot of its own is drawn column by column."""
     plot = PLOTS.get((illustration.claim_id, illustration.kind)) or _plain_plot(illustration)
-    with matplotlib.rc_context(STYLE):
+    with style.context(["default", STYLE]):
         figure = Figure(figsize=(7.2, 3.6))
         FigureCanvasSVG(figure)
         axes = figure.add_axes((0.09, 0.15, 0.63, 0.80))

@@ -33,6 +33,7 @@ CLOSING = set(")]}⌋⌉⟩")
 RELATIONS = set("=≤≥<>≠≈∼∝→←⟺⟹⟸∈∉≔≪≫≡↦") | {"⇔", "⇒"}
 # What the translation leaves as identifiers although they are operators.
 OPERATORS = {"~": "∼", "‖": "‖", "⟺": "⟺", "⟹": "⟹", "⟸": "⟸", ":": ":", "⧵": "∖", "*": "∗"}
+ORDINARY = set("∞∇∂∀∃∅")  # no operators, whatever the translation says: they take no space
 WORDS = "KL|TV|ECPO|PMD|MPO|old|new|soft|hard|sampled|max|min|opt|ref"
 SCRIPTS = {"msub", "msup", "msubsup", "munder", "mover", "munderover"}
 LETTERLIKE = {"scriptB": "ℬ", "scriptE": "ℰ", "scriptF": "ℱ", "scriptH": "ℋ", "scriptI": "ℐ", "scriptL": "ℒ",
@@ -142,6 +143,10 @@ def _mend_token(element: ET.Element, in_script: bool) -> None:
         form = "prefix" if ord(text) % 2 == 0 else "postfix"
         element.tag, element.text = "mo", SHOWN[text]
         element.attrib = {"form": form, "fence": "true", "stretchy": "false"}
+    if text in ORDINARY or (element.tag == "mi" and len(text) == 1 and "Α" <= text <= "Ω"):
+        element.tag, element.attrib = "mi", {"mathvariant": "normal"}
+    elif element.tag == "mo" and text == "/":
+        element.attrib = {"lspace": "0.05em", "rspace": "0.05em", "stretchy": "false"}
     if element.tag == "mo" and in_script and (element.text or "") in RELATIONS | {"+", "−", "∣", ","}:
         element.attrib.update(lspace="0.06em", rspace="0.06em")
 

@@ -34,7 +34,7 @@ RELATIONS = {"<=": "≤", ">=": "≥", "==": "=", "=": "=", "!=": "≠", "<": "<
 SYMBOLS = {
     "tau": "$\\tau$", "tau_prime": "$\\tau'$", "eta": "$\\eta$", "gamma": "$\\gamma$", "theta": "$\\theta$",
     "returns": "$r$", "rewards": "$r$", "policy": "$\\pi$", "reference": "$\\bar\\pi$", "dynamics": "$f$",
-    "samples": "$K$",
+    "samples": "$K$", "transitions": "$P$", "action_values": "$Q$",
 }  # fmt: skip
 #: verdict: what it means, what it does not mean
 LEGEND = {
@@ -142,13 +142,21 @@ def _claim(
         "explanation": entry.get("explanation") or "",
         "hand_check": entry.get("hand_check") or "",
         "readings": {
-            name: _reading(reading, certificates.get(f"{identity}.{name}"))
+            name: _reading(reading, _certificate_of(reading, f"{identity}.{name}", certificates))
             for name, reading in claim["readings"].items()
         },
         "amendments": claim.get("amendments") or [],
         "pictures": [_picture(picture) for picture in illustrations if picture.claim_id == identity],
         "command": f"exactrl verify {shlex.quote(identity)} --seed {seed} --profile {profile}",
     }
+
+
+def _certificate_of(
+    reading: Mapping[str, Any], name: str, certificates: Mapping[str, Mapping[str, Any]]
+) -> Mapping[str, Any] | None:
+    """Return the certificate of a reading; where both readings share one, it is filed under the name in its path."""
+    shared = str(reading.get("certificate") or "").rpartition("/")[2].removesuffix(".json")
+    return certificates.get(name) or certificates.get(shared)
 
 
 def _reading(reading: Mapping[str, Any], certificate: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -178,10 +186,18 @@ def _certificate(certificate: Mapping[str, Any]) -> dict[str, Any]:
         "relation": RELATIONS.get(str(relation), str(relation)) if relation else "",
         "right": certificate.get("right"),
         "has_sides": sides,
-        "condition": certificate.get("condition"),
-        "component": certificate.get("component"),
+        "condition": certificate.get("condition") or "",
+        "component": _component(certificate.get("component")),
         "precision": certificate.get("precision"),
     }
+
+
+def _component(component: Any) -> str:
+    """Return where in an array the relation fails, counted from 1; nothing for a relation of two numbers."""
+    if component is None or component == []:
+        return ""
+    indices = component if isinstance(component, list) else [component]
+    return ", ".join(str(index + 1) if isinstance(index, int) else str(index) for index in indices)
 
 
 def _data_name(illustration: Illustration) -> str:

@@ -357,7 +357,7 @@ def lemma1(x: Any, component: list[int]) -> tuple[Any, Any]:
 
 
 def regret(x: Any, horizon_at: Callable[[int], int]) -> tuple[Any, Any]:
-    """Regret of ECPO on the whole simplex (projection is the identity), against 4 sqrt(T log n)."""
+    """Regret on the simplex (projection is the identity), max r - E r = E (max r - r), against 4 sqrt(T log n)."""
     log_n = log(len(x.start))
     log_policy = logs(x.start)
     summed = arb(0)

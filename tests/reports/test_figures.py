@@ -3,6 +3,7 @@
 import re
 import xml.etree.ElementTree as ET
 
+import matplotlib
 import numpy as np
 import pytest
 
@@ -23,6 +24,12 @@ def test_every_illustration_has_a_plot_of_its_own():
 
 def test_the_same_data_give_the_same_bytes(picture):
     assert svg(picture) == svg(picture)
+
+
+def test_personal_settings_change_nothing(picture):
+    plain = svg(picture)
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "axes.xmargin": 0.5, "svg.fonttype": "path"}):
+        assert svg(picture) == plain
 
 
 def test_every_plotted_number_stands_in_the_data(picture):

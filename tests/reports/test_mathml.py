@@ -46,6 +46,8 @@ def test_formulas_are_mended_where_browsers_would_misread_them():
     assert '<mi>log</mi><mspace width="0.167em" /><mi>n</mi>' in render(r"$\log n$")
     assert "<mi>log</mi><mo" in render(r"$\log(n)$")
     assert "accent" not in render(r"$\bar\pi$")
+    assert '<mi mathvariant="normal">Π</mi>' in render(r"$\Pi$")
+    assert '<mi mathvariant="normal">∞</mi>' in render(r"$x\to\infty$")
     assert "<msub><mrow><mi>θ</mi>" in render(r"$\theta'_t$")
     assert render(r"$a+b=c+d$").count("<math") == 3
     assert render(r"$(a+b=c+d)$").count("<math") == 1

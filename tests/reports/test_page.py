@@ -58,7 +58,7 @@ def run():
         "instance": {"tau": "1/2", "tau_prime": "0/1", "returns": ["-3/7", "1/1" + "0" * 30], "samples": 1,
                      "policy": [["2/3", "1/3"], ["1/5"]]},
         "condition": "$K=1$",
-        "component": 0,
+        "component": [0, 2],
         "left": "3.3302184446307908825e0",
         "relation": "<=",
         "right": "-1.5e-30",
@@ -134,7 +134,8 @@ def test_sections_show_what_was_found(page):
     seen = " ".join("".join(outline(page).text).split())
     for part in (
         "(−3/7, 1/1030)", "(2/3, 1/3)(1/5)", "3.3302184446307908825", "≤", "−1.5·10−30", "so the relation fails",
-        "certain at 128 bits", "12,345 instances", "the worst margin met was 1.25·10−9",
+        "certain at 128 bits", "Tested: K=1, component 1, 3 (counted from 1)", "12,345 instances",
+        "the worst margin met was 1.25·10−9",
         "exactrl verify ecpo.lemma1 --seed 7 --profile quick", "exactrl check certificates/ecpo.lemma1.literal.json",
         "the precision ran out", "ecpo.lemma1.amended", "Title 2", "Step 1", "By hand", "Read as",
     ):  # fmt: skip
