@@ -1,4 +1,6 @@
-"""The command `exactrl`.  Its subcommands are found by entry points (group `exactrl.commands`), so any package can add one.
+"""The command `exactrl`.
+
+Its subcommands are found by entry points (group `exactrl.commands`), so any package can add one.
 
 Exit status: 0 done, 1 a result differs from what was expected, 2 bad usage or input, 3 inconclusive within the budget.
 """
@@ -35,7 +37,8 @@ class InstalledCommands(click.Group):
             command: click.Command = entry.load()
         except ModuleNotFoundError as error:
             raise click.ClickException(
-                f"`exactrl {cmd_name}` needs the package {error.name}: install the extras, e.g. pip install 'exactrl[proofs,reports]'"
+                f"`exactrl {cmd_name}` needs the package {error.name}: "
+                "install the extras, e.g. pip install 'exactrl[proofs,reports]'"
             ) from None
         return command
 
@@ -62,7 +65,8 @@ class BadInput(click.ClickException):
 def main() -> None:
     """Referee for the theory of policy optimisation: settle claims exactly, on finite problems.
 
-    Exit status: 0 done, 1 a result differs from what was expected, 2 bad usage or input, 3 inconclusive within the budget.
+    Exit status: 0 done, 1 a result differs from what was expected, 2 bad usage or input, 3 inconclusive within the
+    budget.
     """
 
 

@@ -157,7 +157,9 @@ class Blocks:
         edges, n_states = self.edges, len(self.edges.out)
         tables = [np.zeros((3, 1)) for _ in range(n_states)]
         for t in reversed(range(self.horizon)):
-            sizes = np.bincount(edges.source, weights=[tables[s].shape[1] for s in edges.target.tolist()], minlength=n_states)
+            sizes = np.bincount(
+                edges.source, weights=[tables[s].shape[1] for s in edges.target.tolist()], minlength=n_states
+            )
             if sizes.max() > self.size or sizes.sum() > 64 * self.size:
                 return t + 1, tables
             step = np.stack([policy[t], reward[t], edges.log_probability])

@@ -23,7 +23,7 @@ import numpy as np
 from exactrl.distributions import check_log_distributions, finite_array
 from exactrl.entries import FloatArray
 from exactrl.errors import ExactRLError
-from exactrl.formulas import expectation, log_lift
+from exactrl.formulas import expectation, log_lift, theorem1_regret_bound, theorem1_temperatures
 from exactrl.policy_classes import PolicyClass, log_extreme_points
 from exactrl.projections import Projection, project_forward, project_reverse
 
@@ -155,11 +155,11 @@ def theorem1_schedule(horizon: int, n: int) -> tuple[float, float]:
     Raises ExactRLError for T < 1, and for n = 1, where log n = 0.
     Source: ECPO, Theorem 1.
     """
-    log_n = _log_trajectories(n)
+    _refuse_one_trajectory(n)
     if isinstance(horizon, bool) or not isinstance(horizon, (int, np.integer)) or horizon < 1:
         raise ExactRLError(f"horizon is {horizon!r}: expected a positive number of steps")
-    tau_prime = 1.0 / math.sqrt(horizon * log_n)
-    return math.sqrt(horizon / (2.0 * log_n)) - tau_prime, tau_prime
+    tau, tau_prime = theorem1_temperatures(horizon, n)
+    return float(tau), float(tau_prime)
 
 
 def theorem1_anytime_schedule(n: int) -> tuple[Callable[[int], float], Callable[[int], float]]:
@@ -168,19 +168,18 @@ def theorem1_anytime_schedule(n: int) -> tuple[Callable[[int], float], Callable[
     Raises ExactRLError for n = 1, where log n = 0.
     Source: ECPO, Theorem 1, the variant in brackets.
     """
-    _log_trajectories(n)
+    _refuse_one_trajectory(n)
     return (lambda t: theorem1_schedule(t, n)[0]), (lambda t: theorem1_schedule(t, n)[1])
 
 
-def _log_trajectories(n: int) -> float:
+def _refuse_one_trajectory(n: int) -> None:
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 2:
         raise ExactRLError(f"n is {n!r}: expected at least 2 trajectories, because the schedule divides by log n")
-    return math.log(n)
 
 
 def theorem1_bound(horizon: int, n: int) -> float:
     r"""The bound $4\sqrt{T\log n}$ on the regret after T steps over n trajectories.  Source: ECPO, Theorem 1."""
-    return 4.0 * math.sqrt(horizon * math.log(n))
+    return float(theorem1_regret_bound(horizon, n))
 
 
 def regret(log_policies: Any, returns: Any, comparator: Any) -> FloatArray:

@@ -114,7 +114,9 @@ class TrajectorySpace:
             returns.append(float(np.sum(np.exp(lifted) * block.returns)) if np.isfinite(values[-1]) else 0.0)
         total = float(soft_value(np.array(values), temperature))
         if not np.isfinite(total):
-            raise ExactRLError(f"the lift does not exist: its normaliser is {total}, because tau < 0 meets a zero probability")
+            raise ExactRLError(
+                f"the lift does not exist: its normaliser is {total}, because tau < 0 meets a zero probability"
+            )
         return float(np.sum(np.exp((np.array(values) - total) / temperature) * np.array(returns)))
 
     def enumerate(self, policy: Any) -> Trajectories:

@@ -1,11 +1,12 @@
 """Certification: a suspicion becomes a fact, or not, in ball arithmetic at rising precision.
 
-The same sides that were searched in float64 are evaluated in balls.  A relation is certainly false when every point of the
-two intervals violates it; it is left alone when the sides agree to 60 digits, and undecided otherwise.
+The same sides that were searched in float64 are evaluated in balls.  A relation is certainly false when every point of
+the two intervals violates it; it is left alone when the sides agree to 60 digits, and undecided otherwise.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ import numpy as np
 from flint import arb
 
 from exactrl.errors import ExactRLError, Uncertain
-from exactrl.number_systems.balls import precision
+from exactrl.number_systems.balls import Balls, precision
 from proofs_checks.claim import Check, Printed, Reading
 from proofs_checks.decimals import decimal
 from proofs_checks.extended import Undefined
@@ -56,10 +57,8 @@ def _tied(left: arb, right: arb) -> bool:
 
 
 def _judge(check: Check, bits: int) -> Finding:
-    left, right = np.broadcast_arrays(_data(check.left), _data(check.right))
     worst: Outcome = "satisfied"
-    for index in np.ndindex(left.shape):
-        x, y = left[index], right[index]
+    for index, x, y in _components(check.left, check.right):
         if _violated(x, check.relation, y):
             return Finding("violated", check.name, index, check.relation, bits, check.asserted)
         if not _satisfied(x, check.relation, y):
@@ -68,19 +67,19 @@ def _judge(check: Check, bits: int) -> Finding:
     return Finding(worst, check.name, (), check.relation, bits, check.asserted)
 
 
-def _data(x: Any) -> Any:
-    from exactrl.number_systems.balls import Balls
-
-    return Balls(x).data if not isinstance(x, Balls) else x.data
+def _components(left: Any, right: Any) -> Iterator[tuple[tuple[int, ...], arb, arb]]:
+    """Yield the index and both sides of every component of a relation."""
+    arrays: list[Any] = list(np.broadcast_arrays(Balls(left).data, Balls(right).data))
+    for index in np.ndindex(arrays[0].shape):
+        yield index, arrays[0][index], arrays[1][index]
 
 
 def _given(check: Check) -> Outcome | None:
     for left, relation, right in check.given:
-        x, y = np.broadcast_arrays(_data(left), _data(right))
-        for index in np.ndindex(x.shape):
-            if _violated(x[index], relation, y[index]):
+        for _, x, y in _components(left, right):
+            if _violated(x, relation, y):
                 return "not given"
-            if not _satisfied(x[index], relation, y[index]):
+            if not _satisfied(x, relation, y):
                 return "undecided"
     return None
 
@@ -173,8 +172,8 @@ def _sides(reading: Reading, instance: Instance, finding: Finding) -> tuple[str,
             except Uncertain:
                 continue
             check = next(c for c in checks if c.name == finding.check)
-            arrays = np.broadcast_arrays(_data(check.left), _data(check.right))
-            texts = [decimal(a[finding.component], last=bits == PRECISIONS[-1]) for a in arrays]
+            sides = next((x, y) for index, x, y in _components(check.left, check.right) if index == finding.component)
+            texts = [decimal(x, last=bits == PRECISIONS[-1]) for x in sides]
         if texts[0] is not None and texts[1] is not None:
             return texts[0], texts[1]
     raise ExactRLError(f"the sides of {reading.claim} cannot be rounded to 20 digits at {PRECISIONS[-1]} bits")

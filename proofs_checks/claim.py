@@ -1,7 +1,7 @@
 r"""Claims: what a source states, in which readings, on which instances, and what would make it false.
 
-A claim is a short function from a problem to the two sides of a relation.  Its decorator says where it stands; its readings
-say under which assumptions, on which space of rational instances::
+A claim is a short function from a problem to the two sides of a relation.  Its decorator says where it stands; its
+readings say under which assumptions, on which space of rational instances::
 
     @claim("ecpo.thm2.monotone", where="Theorem 2.1", shape=POINTWISE, statement=r"$SR(\pi_{t+1})\ge SR(\pi_t)$", ...)
     def the_surrogate_never_falls(step):
@@ -39,10 +39,10 @@ EXISTENCE = "existence"
 class Check:
     """One relation that a claim asserts of a problem.
 
-    `left` and `right` have the batch shape, or more axes whose every component must satisfy the relation.  `scale` is the
-    size of the terms that were added up, so that rounding is not mistaken for a violation.  `given` are further relations
-    without which the check says nothing.  A check that is not `asserted` guards our own closed form (a rate bound that
-    certifies a limit): its failure means `undecided`, never `refuted`.
+    `left` and `right` have the batch shape, or more axes whose every component must satisfy the relation.  `scale` is
+    the size of the terms that were added up, so that rounding is not mistaken for a violation.  `given` are further
+    relations without which the check says nothing.  A check that is not `asserted` guards our own closed form (a rate
+    bound that certifies a limit): its failure means `undecided`, never `refuted`.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Reading:
             return [result]
         if isinstance(result, tuple) and len(result) == 3 and isinstance(result[1], str):
             return [Check(self.condition, *result)]
-        return list(result)  # type: ignore[arg-type]
+        return list(result)
 
 
 @dataclass
@@ -128,7 +128,15 @@ class Claim:
         if name == "intended" and not assumptions and "literal" in self.readings:
             assumptions = self.readings["literal"].assumptions
         self.readings[name] = Reading(
-            self.id, name, (*assumptions, *adds), space, sides or self.sides, self.condition, printed, proof, tuple(examples)
+            self.id,
+            name,
+            (*assumptions, *adds),
+            space,
+            sides or self.sides,
+            self.condition,
+            printed,
+            proof,
+            tuple(examples),
         )
 
     def both_readings(self, *, space: Space, assumptions: Sequence[str] = (), **options: Any) -> None:
@@ -193,7 +201,9 @@ def select(patterns: Iterable[str]) -> list[Claim]:
             near = difflib.get_close_matches(pattern, [*known, *sources], n=3, cutoff=0.4)
             near = near or [id for id in known if id.startswith(pattern)][:3]
             hint = f"; did you mean {', '.join(near)}?" if near else ""
-            raise ExactRLError(f"no claim has the id {pattern!r} and no source is called so{hint} (`exactrl claims` lists them)")
+            raise ExactRLError(
+                f"no claim has the id {pattern!r} and no source is called so{hint} (`exactrl claims` lists them)"
+            )
     return [known[id] for id in known if id in chosen] if chosen else list(known.values())
 
 

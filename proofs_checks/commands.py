@@ -52,14 +52,18 @@ def _show(claim: Claim) -> None:
 
 
 @click.command(
-    epilog="Examples:  exactrl verify ecpo --jobs 2   |   exactrl verify ecpo.lemma1 --profile full --seed 7 --out run   |   "
+    epilog="Examples:  exactrl verify ecpo --jobs 2   |   exactrl verify ecpo.lemma1 --profile full --seed 7   |   "
     "exactrl verify --expect expected.json"
 )
 @click.argument("patterns", metavar="[IDS|PREFIX]...", nargs=-1)
-@click.option("--profile", type=click.Choice(["quick", "full"]), default="quick", show_default=True, help="Size of the search.")
+@click.option(
+    "--profile", type=click.Choice(["quick", "full"]), default="quick", show_default=True, help="Size of the search."
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of every random draw.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes of one thread each.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("verdicts"), show_default=True, help="Output folder.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("verdicts"), show_default=True, help="Output folder."
+)
 @click.option("--expect", type=click.Path(path_type=Path), help='Expected verdicts, {"id": {"literal": "refuted"}}.')
 @JSON_OPTION
 def verify(
@@ -67,8 +71,9 @@ def verify(
 ) -> None:
     """Settle claims: search for violations, certify them, and write verdicts, certificates and a page.
 
-    IDS are claims (ecpo.lemma1) or sources (ecpo); without any, all claims.  A run that was interrupted resumes: run the same
-    command again.  Exit status: 0 ran to the end, 1 a verdict differs from --expect, 2 bad input, 3 a reading is undecided.
+    IDS are claims (ecpo.lemma1) or sources (ecpo); without any, all claims.  A run that was interrupted resumes: run
+    the same command again.  Exit status: 0 ran to the end, 1 a verdict differs from --expect, 2 bad input, 3 a reading
+    is undecided.
     """
     from proofs_checks.catalogue import catalogue
     from proofs_checks.claim import select
@@ -101,7 +106,9 @@ def _summary(verdicts: dict[str, Any]) -> str:
     width = max(len(c["id"]) for c in verdicts["claims"])
     lines = [f"{'claim':{width}}  {'literal':10} intended"]
     for c in verdicts["claims"]:
-        lines.append(f"{c['id']:{width}}  {c['readings']['literal']['verdict']:10} {c['readings']['intended']['verdict']}")
+        lines.append(
+            f"{c['id']:{width}}  {c['readings']['literal']['verdict']:10} {c['readings']['intended']['verdict']}"
+        )
     return "\n".join(lines)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-
 from flint import arb
 
 DIGITS = 20
@@ -20,22 +18,28 @@ def decimal(x: arb, *, last: bool = False) -> str | None:
         return "inf" if x > 0 else "-inf" if x < 0 else None
     if x.contains(0):
         return "0" if last else None
-    low, high = (_round(_exact(end)) for end in (x.lower(), x.upper()))
-    return low if low == high else None
-
-
-def _exact(x: arb) -> Fraction:
-    mantissa, exponent = x.man_exp()
-    return Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
-
-
-def _round(x: Fraction) -> str:
-    size = abs(x)
-    exponent = len(str(size.numerator)) - len(str(size.denominator))
-    if Fraction(10) ** exponent > size:
-        exponent -= 1
-    digits = int(size / Fraction(10) ** (exponent - DIGITS + 1) + Fraction(1, 2))
+    exponent = _whole((abs(x).mid().log() / arb(10).log()).mid())
+    digits = None if exponent is None else _digits(x, exponent)
+    if exponent is None or digits is None:
+        return None
+    # The guess of the exponent may be one off beside a power of ten.
+    shift = len(str(digits)) - DIGITS
+    if shift:
+        exponent += shift
+        digits = _digits(x, exponent)
+    if digits is None:
+        return None
     if digits == 10**DIGITS:
         digits, exponent = digits // 10, exponent + 1
     text = str(digits).rstrip("0")
     return ("-" if x < 0 else "") + text[0] + ("." + text[1:] if len(text) > 1 else "") + f"e{exponent}"
+
+
+def _digits(x: arb, exponent: int) -> int | None:
+    """The 20 digits of |x| whose leading one stands at 10^exponent, or None where the ball leaves a choice."""
+    return _whole(abs(x) * arb(10) ** (DIGITS - 1 - exponent) + arb(1) / 2)
+
+
+def _whole(x: arb) -> int | None:
+    whole = x.floor().unique_fmpz()
+    return None if whole is None else int(whole)

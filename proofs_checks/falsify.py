@@ -1,7 +1,7 @@
 """The search for violations: seeded batches in float64, then mutation of the worst instances.
 
-A violation in floats is only a suspicion; `certify` decides.  Budgets count evaluations, never seconds, so that the same
-seed and profile give the same search on every machine.
+A violation in floats is only a suspicion; `certify` decides.  Budgets count evaluations, never seconds, so that the
+same seed and profile give the same search on every machine.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ SUSPICIOUS = -1e-11
 class Budget:
     """How much is tried for each combination of sizes.
 
-    `draws` instances in floats, `generations` of mutations of a `population`, and `swept` instances that go to balls whatever
-    floats say of them, because at extreme sizes floats say nothing; the `suspects` worst of all are certified.
+    `draws` instances in floats, `generations` of mutations of a `population`, and `swept` instances that go to balls
+    whatever floats say of them, because at extreme sizes floats say nothing; the `suspects` worst of all are certified.
     """
 
     draws: int
@@ -41,7 +41,7 @@ PROFILES = {"quick": QUICK, "full": FULL}
 
 @dataclass
 class Search:
-    """What a search saw: how many instances, the worst margin, the suspicious instances, worst first, and those for balls."""
+    """What a search saw: instances, worst margin, suspicious instances (worst first), and those meant for balls."""
 
     instances: int = 0
     worst_margin: float = np.inf
@@ -72,7 +72,9 @@ def _margin(check: Check) -> NDArray[np.float64]:
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         difference = np.where(left == right, 0.0, left - right)
         size = np.abs(left) + np.abs(right) + scale
-        relative = np.where(difference == 0, 0.0, np.where(np.isinf(difference), np.sign(difference), difference / size))
+        relative = np.where(
+            difference == 0, 0.0, np.where(np.isinf(difference), np.sign(difference), difference / size)
+        )
     signed = {"<=": -relative, "<": -relative, ">=": relative, ">": relative, "==": -np.abs(relative)}[check.relation]
     if check.relation in ("<", ">"):
         signed = np.where(signed == 0, -1.0, signed)

@@ -53,7 +53,9 @@ class Field:
         touched = rng.random(raw.shape[:-1]) < 0.4
         mantissa = np.where(touched, raw[..., 0] + rng.integers(-3, 4, size=touched.shape), raw[..., 0])
         shift = rng.integers(-1, 2, size=touched.shape) * (rng.random(touched.shape) < 0.3)
-        mutated = np.stack([np.clip(mantissa, self.low, self.high), np.clip(raw[..., 1] + shift, *self.exponents)], axis=-1)
+        mutated = np.stack(
+            [np.clip(mantissa, self.low, self.high), np.clip(raw[..., 1] + shift, *self.exponents)], axis=-1
+        )
         return self.repair(mutated)
 
     def repair(self, raw: Raw) -> Raw:
@@ -87,7 +89,7 @@ class Field:
 
     def simpler(self, value: Exact) -> Iterator[Exact]:
         """Propose simpler exact values, the simplest first."""
-        array = np.asarray(value, dtype=object)
+        array: Any = np.asarray(value, dtype=object)
         if array.ndim:
             for constant in _SIMPLE[:2]:
                 yield np.full(array.shape, constant, dtype=object)
@@ -101,7 +103,8 @@ class Field:
 def _weight(x: Fraction) -> int:
     if x == 0:
         return 0
-    return 2 * abs(x.numerator).bit_length() + 3 * (x.denominator.bit_length() - 1) + (x < 0)
+    top, bottom = abs(x.numerator), x.denominator
+    return (top if top <= 16 else 16 + 2 * top.bit_length()) + 3 * min(bottom - 1, 4 + bottom.bit_length()) + (x < 0)
 
 
 def _simpler_number(x: Fraction) -> Iterator[Fraction]:
@@ -110,6 +113,8 @@ def _simpler_number(x: Fraction) -> Iterator[Fraction]:
         near = x.limit_denominator(bound)
         if near != x:
             yield near
+    if 2 < abs(x) <= 16:
+        yield x - 1 if x > 0 else x + 1
     if abs(x) > 10:
         digits = len(str(abs(int(x)))) - 1
         yield Fraction(round(x / 10**digits)) * 10**digits

@@ -20,8 +20,8 @@ Instance = dict[str, Any]  # field name -> Fraction or object array of Fractions
 class Problem:
     """One instance (balls) or a batch of them (float64), by attribute.
 
-    `problem.reference` are the values of the field, `problem.log_reference` their logarithms, `problem.support_reference`
-    the exact positions of positive entries; dimensions and counts are integers.
+    `problem.reference` are the values of the field, `problem.log_reference` their logarithms,
+    `problem.support_reference` the exact positions of positive entries; dimensions and counts are integers.
     """
 
     def __init__(self, sizes: Mapping[str, int], arrays: Mapping[str, Any]) -> None:
@@ -86,7 +86,7 @@ class Space:
     """
 
     fields: dict[str, Field]
-    sizes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     counts: tuple[str, ...] = ()
 
     def combinations(self) -> Iterator[dict[str, int]]:
@@ -102,7 +102,7 @@ class Space:
 
     def problem(self, instance: Instance) -> Problem:
         """Return one exact instance in balls, at the current precision."""
-        from exactrl.number_systems.balls import Balls, BallNamespace
+        from exactrl.number_systems.balls import BallNamespace, Balls
 
         arrays: dict[str, Any] = {}
         for name, kind in self.fields.items():

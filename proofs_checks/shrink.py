@@ -11,7 +11,7 @@ from proofs_checks.instances import Instance, Space
 
 
 def complexity(space: Space, instance: Instance) -> tuple[int, int]:
-    """Order instances: fewer numbers first, then shorter ones; whole numbers before fractions, equal before unequal odds."""
+    """Order instances: fewer numbers first, then shorter ones; equal odds before unequal ones."""
     entries = sum(int(instance[name]) for name in space.counts)
     entries += sum(np.asarray(instance[name], dtype=object).size for name in space.fields)
     return entries, sum(kind.weight(instance[name]) for name, kind in space.fields.items())

@@ -1,7 +1,7 @@
 """SymPy proofs of the identities behind some claims, at the sizes named.
 
-Logarithms of probabilities enter as symbols of their own, so that each identity is a polynomial one and its proof needs no
-simplification heuristics: an expression is 0 because it expands to 0.
+Logarithms of probabilities enter as symbols of their own, so that each identity is a polynomial one and its proof
+needs no simplification heuristics: an expression is 0 because it expands to 0.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def _dot(*factors: Sequence[Any]) -> Any:
 
 
 def lift_identity(*, entropy: bool, dynamics: bool) -> Callable[[], str]:
-    """Return the proof that objective(pi) = eta log Z - eta KL(pi || lift), whose last term is what the claim optimises."""
+    """Return the proof that objective(pi) = eta log Z - eta KL(pi || lift), whose last term is what the claim "
+    "optimises.
+    """
 
     def prove() -> str:
         tau, log_z = sp.symbols("tau log_z", positive=True)
@@ -52,8 +54,10 @@ def lift_identity(*, entropy: bool, dynamics: bool) -> Callable[[], str]:
             _require_zero(sp.together(objective - eta * log_z + eta * divergence) * eta, "the lift identity")
         name = "tau + tau'" if entropy else "tau"
         return (
-            f"SymPy, n = 2, 3, 4: the objective equals {name} times [log Z - KL(pi || lift)] for all policies on the support of "
-            "the reference. Maximising it is minimising the divergence, which by Gibbs' inequality vanishes at the lift alone."
+            f"SymPy, n = 2, 3, 4: the objective equals {name} times [log Z - KL(pi || lift)] for all policies on "
+            "the support of "
+            "the reference. Maximising it is minimising the divergence, which by Gibbs' inequality vanishes at the "
+            "lift alone."
         )
 
     return prove
@@ -71,7 +75,8 @@ def pmd_monotone_identity() -> str:
         kl_between = _dot(new, log_new) - _dot(new, log_old)
         _require_zero(_dot(new, r) - _dot(old, r) - tau * (kl_old - kl_new + kl_between), "the identity of App. A.2")
     return (
-        "SymPy, n = 2, 3, 4: the return rises by tau [KL(old || lift) - KL(new || lift) + KL(new || old)]; the first difference "
+        "SymPy, n = 2, 3, 4: the return rises by tau [KL(old || lift) - KL(new || lift) + KL(new || old)]; the "
+        "first difference "
         "is at least 0 because the projection is global, the last divergence by Gibbs' inequality."
     )
 
@@ -87,7 +92,8 @@ def pmd_slope_identity() -> str:
         slope = _dot(p, tangent, [a - b for a, b in zip(log_p, log_lift, strict=True)])
         _require_zero(slope * tau + _dot(p, tangent, r), "the slopes of PMD")
     return (
-        "SymPy, n = 2, 3, 4: along every tangent of a positive policy the slope of KL(pi || lift) is -1/tau times the slope of the "
+        "SymPy, n = 2, 3, 4: along every tangent of a positive policy the slope of KL(pi || lift) is -1/tau times "
+        "the slope of the "
         "return, so both vanish together."
     )
 
@@ -103,7 +109,8 @@ def ecpo_slope_identity() -> str:
         surrogate_slope = _dot(weight, [tau * c for c in tangent]) / total
         _require_zero(sp.together(surrogate_slope - tau * _dot(lift, tangent)) * total, "the slopes of ECPO")
     return (
-        "SymPy, n = 2, 3, 4: along every tangent of a positive policy the slope of SR is tau times the lift's mean of the tangent, "
+        "SymPy, n = 2, 3, 4: along every tangent of a positive policy the slope of SR is tau times the lift's mean "
+        "of the tangent, "
         "which is -tau times the slope of KL(lift || pi), so both vanish together."
     )
 
@@ -120,8 +127,10 @@ def softmax_hessian() -> str:
         squares = sum(x[i] * x[j] * (features[i] - features[j]) ** 2 for i in range(n) for j in range(i))
         _require_zero(sp.expand(sp.together(second * total**2 - sum(weights) * squares)), "the Hessian")
     return (
-        "SymPy, 2, 3 and 4 actions: along every line in theta the second derivative of KL(target || pi_theta) at a state is "
-        "sum over pairs of pi(a) pi(b) (f_a - f_b)^2 >= 0; over a trajectory these add up with the target's visit weights."
+        "SymPy, 2, 3 and 4 actions: along every line in theta the second derivative of KL(target || pi_theta) at a "
+        "state is "
+        "sum over pairs of pi(a) pi(b) (f_a - f_b)^2 >= 0; over a trajectory these add up with the target's visit "
+        "weights."
     )
 
 
@@ -135,6 +144,8 @@ def tree_recursion_identity() -> str:
         _require_zero(trajectories - recursion, "the recursion")
     lift_identity(entropy=True, dynamics=False)()
     return (
-        "SymPy, two-step trees with 2 and 3 actions: with x = exp{(r + tau log reference)/eta}, the sum over trajectories of the "
-        "products of x is the nested sum of Eq. 8; that eta times its logarithm is the optimum is the identity of Eq. 5."
+        "SymPy, two-step trees with 2 and 3 actions: with x = exp{(r + tau log reference)/eta}, the sum over "
+        "trajectories of the "
+        "products of x is the nested sum of Eq. 8; that eta times its logarithm is the optimum is the identity of "
+        "Eq. 5."
     )

@@ -1,8 +1,8 @@
 """`exactrl verify`: every chosen claim, in both readings, becomes a verdict.
 
 Each reading is one piece of work with its own random stream, derived from the seed and its name; so the verdicts depend
-neither on the number of processes nor on interruptions.  A finished piece is kept in the output folder until all are done,
-and a run that was killed takes up where it stopped.
+neither on the number of processes nor on interruptions.  A finished piece is kept in the output folder until all are
+done, and a run that was killed takes up where it stopped.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from exactrl.files import read_json, write_json_atomically
 from proofs_checks import certify
 from proofs_checks.claim import Claim, Reading, amendments_of, registry
 from proofs_checks.falsify import PROFILES, Budget, Search, search
-from proofs_checks.shrink import shrink
+from proofs_checks.shrink import complexity, shrink
 
 SCHEMA = "exactrl.verdicts/1"
 PARTS = ".parts"
 SWEEP_BITS = 256
+SHRUNK = 6
 GOOD = ("proved", "certified", "survived")
 Result = dict[str, Any]
 
@@ -79,17 +80,22 @@ def _settle(
 ) -> tuple[str, Result | None, str | None]:
     """Turn what the search saw into a verdict, a certificate and a reason."""
     unsettled = None
+    violations: list[tuple[Any, certify.Finding]] = []
     examined = [(i, SWEEP_BITS) for i in found.swept] + [(i, certify.PRECISIONS[-1]) for _, i in found.suspects]
     for instance, bits in examined:
         finding = certify.examine(reading, instance, most_bits=bits)
         if finding.outcome == "violated" and finding.asserted:
-            return "refuted", _refutation(reading, instance, finding), None
-        if finding.outcome == "violated":
+            violations.append((instance, finding))
+            if len(violations) == SHRUNK:
+                break
+        elif finding.outcome == "violated":
             unsettled = f"the closed form used for {finding.check!r} fails, so nothing can be concluded"
         elif bits == SWEEP_BITS:
             found.instances += finding.outcome != "undecided"
         elif finding.outcome == "undecided":
             unsettled = f"a suspicion about {finding.check!r} stayed open at {certify.PRECISIONS[-1]} bits"
+    if violations:
+        return "refuted", _refutation(reading, violations), None
     if reading.printed is not None:
         certificate = _ill_posed(reading, budget, seed)
         if certificate is not None:
@@ -97,13 +103,16 @@ def _settle(
     return ("undecided", None, unsettled) if unsettled else ("survived", None, None)
 
 
-def _refutation(reading: Reading, instance: Any, finding: certify.Finding) -> Result:
-    def holds(candidate: Any) -> bool:
-        outcome = certify.examine(reading, candidate, only=finding.check)
-        return outcome.outcome == "violated"
+def _refutation(reading: Reading, violations: list[tuple[Any, certify.Finding]]) -> Result:
+    """Shrink every violation as far as it goes and certify the simplest result."""
+    space = reading.space
 
-    smallest = shrink(reading.space, instance, holds)
-    return certify.certificate(reading, smallest, certify.examine(reading, smallest, only=finding.check))
+    def shrunk(instance: Any, check: str) -> Any:
+        return shrink(space, instance, lambda c: certify.examine(reading, c, only=check).outcome == "violated")
+
+    candidates = [(shrunk(instance, finding.check), finding.check) for instance, finding in violations]
+    smallest, check = min(candidates, key=lambda pair: (complexity(space, pair[0]), repr(space.to_json(pair[0]))))
+    return certify.certificate(reading, smallest, certify.examine(reading, smallest, only=check))
 
 
 def _ill_posed(reading: Reading, budget: Budget, seed: np.random.SeedSequence) -> Result | None:
@@ -122,14 +131,11 @@ def _ill_posed(reading: Reading, budget: Budget, seed: np.random.SeedSequence) -
 
 
 def pieces_of(claims: Sequence[Claim], profile: str, seed: int) -> list[Piece]:
-    """Return the readings to judge; a reading that both names share is judged once, and so are the claims' amendments."""
+    """Return the readings to judge, those of amendments too; a reading that both names share is judged once."""
     chosen = list(claims)
     chosen += [a for c in claims for a in amendments_of(c) if a not in chosen]
     return [
-        Piece(c.id, name, profile, seed)
-        for c in chosen
-        for name, reading in c.readings.items()
-        if reading.name == name
+        Piece(c.id, name, profile, seed) for c in chosen for name, reading in c.readings.items() if reading.name == name
     ]
 
 
@@ -191,7 +197,9 @@ def _prepare(out: Path) -> Path:
         probe.write_text("")
         probe.unlink()
     except OSError as error:
-        raise ExactRLError(f"the output folder {out} cannot be written: {error.strerror or error}; choose another --out") from None
+        raise ExactRLError(
+            f"the output folder {out} cannot be written: {error.strerror or error}; choose another --out"
+        ) from None
     return parts
 
 
@@ -211,16 +219,14 @@ def _finished(parts: Path, piece: Piece) -> Result | None:
 
 
 def _assemble(pieces: Sequence[Piece], results: dict[str, Result], profile: str, seed: int) -> Result:
-    known = registry()
+    judged = {p.claim for p in pieces}
     entries = []
-    for id in dict.fromkeys(p.claim for p in pieces):
-        claim = known[id]
-        readings = {name: results[f"{id}.{reading.name}"]["entry"] for name, reading in claim.readings.items()}
-        entries.append(
-            {"id": id, "source": claim.source, "where": claim.where, "readings": readings, "amendments": _amendments(claim, results)}
-        )
-    order = list(known)
-    entries.sort(key=lambda e: order.index(e["id"]))
+    for id, claim in registry().items():
+        if id in judged:
+            readings = {name: results[f"{id}.{r.name}"]["entry"] for name, r in claim.readings.items()}
+            amendments = _amendments(claim, results)
+            entry = {"id": id, "source": claim.source, "where": claim.where}
+            entries.append({**entry, "readings": readings, "amendments": amendments})
     return {"schema": SCHEMA, "version": __version__, "seed": seed, "profile": profile, "claims": entries}
 
 

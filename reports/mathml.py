@@ -16,7 +16,7 @@ from functools import cache
 from latex2mathml.converter import convert
 from markupsafe import Markup, escape
 
-__all__ = ["formula", "render"]
+__all__ = ["formula", "render", "render_plain"]
 
 NAMESPACE = "http://www.w3.org/1998/Math/MathML"
 THIN = "0.167em"
@@ -30,6 +30,7 @@ SIDED = {
 SHOWN = dict(zip(SIDED.values(), "‖‖||⌊⌋⌈⌉⟨⟩", strict=True))
 OPENING = set("([{⌊⌈⟨")
 CLOSING = set(")]}⌋⌉⟩")
+PLAIN = {"tau": "τ", "eta": "η", "gamma": "γ", "pi": "π", "rho": "ρ", "theta": "θ", "phi": "φ", "inf": "∞"}
 RELATIONS = set("=≤≥<>≠≈∼∝→←⟺⟹⟸∈∉≔≪≫≡↦") | {"⇔", "⇒"}
 # What the translation leaves as identifiers although they are operators.
 OPERATORS = {"~": "∼", "‖": "‖", "⟺": "⟺", "⟹": "⟹", "⟸": "⟸", ":": ":", "⧵": "∖", "*": "∗"}
@@ -54,6 +55,21 @@ def render(text: str) -> Markup:
     parts = re.split(r"(?<!\\)\$([^$]+)(?<!\\)\$", text)
     html = [formula(part) if index % 2 else _prose(part) for index, part in enumerate(parts)]
     return Markup("").join(html)
+
+
+def render_plain(text: str) -> Markup:
+    """Return the HTML of a text written for terminals: tau' >= 0 becomes τ′ ≥ 0; otherwise as `render`."""
+    parts = re.split(r"((?<!\\)\$[^$]+(?<!\\)\$|`[^`]+`)", text)
+    return render("".join(part if index % 2 else _with_symbols(part) for index, part in enumerate(parts)))
+
+
+def _with_symbols(text: str) -> str:
+    text = re.sub(r"\bpi_theta\b", r"$\\pi_\\theta$", text)
+    text = re.sub(rf"(?<![A-Za-z\\])({'|'.join(PLAIN)})(?![A-Za-z])", lambda match: PLAIN[match.group(1)], text)
+    text = re.sub("(?<=[α-ω])'", "′", text)
+    for ascii_form, character in ((">=", "≥"), ("<=", "≤"), (" || ", " ‖ "), (" * ", " · ")):
+        text = text.replace(ascii_form, character)
+    return text
 
 
 @cache

@@ -21,7 +21,7 @@ from exactrl.errors import ExactRLError
 from exactrl.files import write_text_atomically
 from proofs_checks.illustrations import Illustration
 from reports.figures import svg
-from reports.mathml import render
+from reports.mathml import render, render_plain
 from reports.numbers import decimal, exact, margin
 
 __all__ = ["write_verify_page"]
@@ -77,6 +77,7 @@ def write_verify_page(
     Pictures of claims without a verdict are left out.  Raises ExactRLError where the folder cannot be written.
     """
     judged = {claim["id"] for claim in verdicts["claims"]}
+    amending = {amendment["id"] for claim in verdicts["claims"] for amendment in claim.get("amendments") or []} & judged
     shown = [picture for picture in illustrations if picture.claim_id in judged]
     html = (
         _environment()
@@ -84,7 +85,8 @@ def write_verify_page(
         .render(
             run=verdicts,
             claims=[_claim(claim, verdicts, catalogue, certificates, shown) for claim in verdicts["claims"]],
-            counts=_counts(verdicts["claims"]),
+            counts=_counts([claim for claim in verdicts["claims"] if claim["id"] not in amending]),
+            amending=amending,
             readings=READINGS,
             legend=LEGEND,
         )
@@ -100,7 +102,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(formulas=render, exact=exact, decimal=decimal, margin=margin)
+    environment.filters.update(formulas=render, plain=render_plain, exact=exact, decimal=decimal, margin=margin)
     return environment
 
 
@@ -145,7 +147,7 @@ def _claim(
             name: _reading(reading, _certificate_of(reading, f"{identity}.{name}", certificates))
             for name, reading in claim["readings"].items()
         },
-        "amendments": claim.get("amendments") or [],
+        "amendments": [{**amendment, "anchor": _safe(amendment["id"])} for amendment in claim.get("amendments") or []],
         "pictures": [_picture(picture) for picture in illustrations if picture.claim_id == identity],
         "command": f"exactrl verify {shlex.quote(identity)} --seed {seed} --profile {profile}",
     }

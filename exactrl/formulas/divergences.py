@@ -1,8 +1,8 @@
 r"""Entropy, Kullback-Leibler divergence and total variation of distributions given by their logarithms.
 
 Shapes: log-probabilities are (..., N) with N outcomes on the last axis and any batch before it; results are (...).
-Units: natural logarithms.  Conventions: 0 log 0 = 0; a divergence is +inf where the first distribution has mass that the
-second lacks.
+Units: natural logarithms.  Conventions: 0 log 0 = 0; a divergence is +inf where the first distribution has mass that
+the second lacks.
 """
 
 from __future__ import annotations

@@ -24,7 +24,9 @@ def total_temperature(tau: Any, tau_prime: Any) -> Any:
     """
     total = tau + tau_prime
     sound = total > 0
-    if not (sound if isinstance(sound, bool) else bool(sound.all())) or (isinstance(total, float) and total == math.inf):
+    if not (sound if isinstance(sound, bool) else bool(sound.all())) or (
+        isinstance(total, float) and total == math.inf
+    ):
         raise ExactRLError(
             f"tau + tau_prime is {total}: expected a positive finite number, because lift and surrogate divide by it"
         )
@@ -55,8 +57,8 @@ def shaped_returns(log_policy: A, returns: A, tau: Any) -> A:
 def log_lift(log_reference: A, returns: A, tau: Any, tau_prime: Any, log_dynamics: A | None = None) -> A:
     r"""Log of the lifted policy $\bar\pi^*_{\tau,\tau'}\propto\exp\{(r+\tau\log\bar\pi)/(\tau+\tau')\}$.
 
-    It maximises $\mathbb E r-\tau D_{KL}(\pi\Vert\bar\pi)+\tau'\mathcal H(\pi)$ over the simplex; with log_dynamics it is the
-    density of Lemma 8, which maximises the same objective subject to $\sum_\rho\pi(\rho)f(\rho)=1$.
+    It maximises $\mathbb E r-\tau D_{KL}(\pi\Vert\bar\pi)+\tau'\mathcal H(\pi)$ over the simplex; with log_dynamics it
+    is the density of Lemma 8, which maximises the same objective subject to $\sum_\rho\pi(\rho)f(\rho)=1$.
 
     Shapes: log_reference, returns, log_dynamics (..., N) -> (..., N).
     Any tau, tau' with tau + tau' > 0; where the reference is zero and tau > 0 the lift is zero.
@@ -102,7 +104,7 @@ def lift_objective_with_dynamics(
 
 
 def surrogate_gradient(log_policy: A, returns: A, tau: Any, tau_prime: Any, log_dynamics: A | None = None) -> A:
-    r"""Gradient of the surrogate with respect to the log-probabilities: $\partial SR_f/\partial\log\pi(\rho)=\tau f\bar\pi^*$.
+    r"""Gradient of the surrogate in the log-probabilities, $\partial SR_f/\partial\log\pi(\rho)=\tau f\bar\pi^*$.
 
     Shapes: log_policy, returns, log_dynamics (..., N) -> (..., N).
     Source: ECPO, Eq. 16.
@@ -119,4 +121,6 @@ def lift_weights(log_reference: A, returns: A, tau: Any, tau_prime: Any) -> A:
     Source: ECPO, Lemma 1.
     """
     xp = namespace(log_reference, returns)
-    return (returns - xp.scaled_log(xp.per_row(tau_prime), log_reference)) / xp.per_row(total_temperature(tau, tau_prime))
+    return (returns - xp.scaled_log(xp.per_row(tau_prime), log_reference)) / xp.per_row(
+        total_temperature(tau, tau_prime)
+    )

@@ -1,6 +1,7 @@
 r"""Global KL projections that are closed enough to run in every number system: finite families and segments.
 
-ECPO projects with $\arg\min_{\pi\in\Pi}D_{KL}(q\Vert\pi)$ (forward), PMD with $\arg\min_{\pi\in\Pi}D_{KL}(\pi\Vert q)$ (reverse).
+ECPO projects with $\arg\min_{\pi\in\Pi}D_{KL}(q\Vert\pi)$ (forward), PMD with $\arg\min_{\pi\in\Pi}D_{KL}(\pi\Vert q)$
+(reverse).
 """
 
 from __future__ import annotations
@@ -40,19 +41,20 @@ def mixture(first: A, second: A, weight: A) -> A:
 
 
 def segment_slope(target: A, first: A, second: A, weight: A) -> A:
-    r"""Derivative in $\lambda$ of $\sum_\rho q(\rho)\log[(1-\lambda)a(\rho)+\lambda b(\rho)]$; it falls as $\lambda$ grows.
+    r"""Derivative in $\lambda$ of $\sum_\rho q(\rho)\log[(1-\lambda)a(\rho)+\lambda b(\rho)]$, which falls.
 
     Shapes: target, first, second (..., N); weight (...) -> (...).
     """
     xp = namespace(target, first, second)
     point = mixture(first, second, weight)
-    return xp.sum(xp.weighted(target, (second - first) / xp.where(point == 0, 1, point)))
+    return xp.sum(xp.weighted(target, (second - first) / xp.where(point > 0, point, 1)))
 
 
 def nearest_on_segment(target: A, first: A, second: A) -> A:
     r"""The weight $\lambda\in[0,1]$ of the point that minimises $D_{KL}(q\Vert(1-\lambda)a+\lambda b)$, by bisection.
 
-    The objective is convex in $\lambda$, so the sign of its slope brackets the minimum; in balls the result encloses it.
+    The objective is convex in $\lambda$, so the sign of its slope brackets the minimum; in balls the result encloses
+    it.
     Shapes: target, first, second (..., N) -> (...).
     Source: ECPO, App. A.3 (projection onto a convex set).
     """

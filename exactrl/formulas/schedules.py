@@ -10,8 +10,8 @@ from exactrl.number_systems import namespace
 def theorem1_temperatures(step: Any, count: Any) -> tuple[Any, Any]:
     r"""Temperatures $\tau'=1/\sqrt{t\log n}$ and $\tau=\sqrt t/\sqrt{2\log n}-\tau'$, as the pair (tau, tau_prime).
 
-    The fixed schedule has t = T at every step, the anytime schedule t the number of the step.  tau is negative for t = 1;
-    n = 1 divides by log 1 = 0, which the caller must exclude.
+    The fixed schedule has t = T at every step, the anytime schedule t the number of the step.  tau is negative for t =
+    1; n = 1 divides by log 1 = 0, which the caller must exclude.
     Shapes: step, count arrays of one number system that broadcast, or scalars.
     Source: ECPO, Theorem 1.
     """

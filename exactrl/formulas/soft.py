@@ -21,11 +21,12 @@ def soft_value(values: A, temperature: Any, log_base: A | None = None) -> A:
     temperature = xp.per_row(temperature)
     score = values / temperature
     total = xp.logsumexp(score if log_base is None else score + log_base, keepdims=True)
-    return (temperature * total)[..., 0]
+    value: A = (temperature * total)[..., 0]
+    return value
 
 
 def log_boltzmann(values: A, temperature: Any, log_base: A | None = None) -> A:
-    r"""Log of the Boltzmann density $\exp\{v(x)/\eta\}/\sum_y b(y)\exp\{v(y)/\eta\}$ with respect to the base measure b.
+    r"""Log of the Boltzmann density $\exp\{v(x)/\eta\}/\sum_y b(y)\exp\{v(y)/\eta\}$ for a base measure b.
 
     Shapes: values, log_base (..., N); temperature a scalar or (...) -> (..., N).
     Source: ECPO, Eqs. 5, 8 and 21; Lemma 8; soft Q-learning, Theorem 1.

@@ -1,7 +1,7 @@
 r"""Directional derivatives of divergences and expectations along a parametrised policy.
 
-A tangent is $c(\rho)=\frac{d}{d\theta}\log\pi_\theta(\rho)$, so that $\sum_\rho\pi_\theta(\rho)c(\rho)=0$; every differentiable
-parametrisation of a positive policy moves along such a vector.
+A tangent is $c(\rho)=\frac{d}{d\theta}\log\pi_\theta(\rho)$, so that $\sum_\rho\pi_\theta(\rho)c(\rho)=0$; every
+differentiable parametrisation of a positive policy moves along such a vector.
 Shapes: all arrays (..., N) -> (...).
 """
 
@@ -28,7 +28,7 @@ def expectation_slope(log_policy: A, values: A, tangent: A) -> A:
 
 
 def reverse_kl_slope(log_policy: A, log_target: A, tangent: A) -> A:
-    r"""Derivative of $D_{KL}(\pi_\theta\Vert q)$, $\sum_\rho\pi(\rho)c(\rho)[\log\pi(\rho)-\log q(\rho)]$ (PMD's Project step).
+    r"""Derivative of $D_{KL}(\pi_\theta\Vert q)$, $\sum_\rho\pi(\rho)c(\rho)[\log\pi(\rho)-\log q(\rho)]$.
 
     Source: ECPO, Eq. 14.
     """
@@ -44,7 +44,7 @@ def forward_kl_slope(log_target: A, tangent: A) -> A:
 
 
 def square_odds_policy(theta: A) -> tuple[A, A]:
-    r"""Log-probabilities of $\pi_\theta=(\theta^2,1)/(1+\theta^2)$ and their tangent; $\theta$ and $-\theta$ are one policy.
+    r"""Log-probabilities of $\pi_\theta=(\theta^2,1)/(1+\theta^2)$ and their tangent; $\pi_{-\theta}=\pi_\theta$.
 
     Shapes: theta (...) > 0 -> (..., 2), (..., 2).
     """

@@ -1,7 +1,7 @@
 r"""The backward recursion over trajectories: sums over all of them at the cost of one sweep over states a step.
 
-A sum $\sum_\rho f(\rho)\exp\{\sum_t x_t(s_t,a_t)\}$ over trajectories factors along the dynamics, so its logarithm obeys
-$W_t(s)=\log\sum_a\exp\{x_t(s,a)\}\sum_{s'}P(s'\mid s,a)\exp W_{t+1}(s')$ with $W_{T+1}=0$.
+A sum $\sum_\rho f(\rho)\exp\{\sum_t x_t(s_t,a_t)\}$ over trajectories factors along the dynamics, so its logarithm
+obeys $W_t(s)=\log\sum_a\exp\{x_t(s,a)\}\sum_{s'}P(s'\mid s,a)\exp W_{t+1}(s')$ with $W_{T+1}=0$.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ def log_expected_exp(log_values: A, transitions: A) -> A:
     r"""Return $\log\sum_{s'}P(s'\mid\cdot)\exp W(s')$ by one matrix-vector product, shifted by the maximum of W.
 
     Shapes: log_values (S,), transitions (M, S) -> (M,).
-    In float64, entries more than about 700 below the maximum underflow to no mass: the caller keeps the spread in range.
+    In float64, entries more than about 700 below the maximum underflow to no mass: the caller keeps the spread in
+    range.
     """
     xp = namespace(log_values, transitions)
     top = xp.max(log_values)

@@ -36,18 +36,20 @@ def _balls() -> Any:
     return BallNamespace()
 
 
-def namespace(*arrays: A | Any) -> Namespace[Any]:
-    """Return the namespace that the arguments share; plain numbers fit every system, and without an array it is float64.
+def namespace(first: A, *others: Any) -> Namespace[A]:
+    """Return the namespace that the arguments share; plain numbers fit every system, alone they are float64.
 
     Raises TypeError when balls and tensors are mixed.
     """
     loaded_balls = sys.modules.get("exactrl.number_systems.balls")
     torch = sys.modules.get("torch")
+    arrays = (first, *others)
     found_balls = loaded_balls is not None and any(isinstance(x, loaded_balls.Balls) for x in arrays)
     found_tensors = torch is not None and any(isinstance(x, torch.Tensor) for x in arrays)
     if found_balls and found_tensors:
         raise TypeError("balls and tensors do not mix in one formula")
     if found_balls:
-        chosen: Namespace[Any] = _balls()
-        return chosen
-    return _tensors() if found_tensors else _float64()
+        chosen: Namespace[A] = _balls()
+    else:
+        chosen = _tensors() if found_tensors else _float64()
+    return chosen

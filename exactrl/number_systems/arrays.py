@@ -14,8 +14,8 @@ import numpy as np
 class ArrayNamespace:
     """The functions of `protocol.Namespace` for one array library.
 
-    Zero probabilities are ordinary here: log 0 is -inf without a warning, and `xlogy`, `scaled_log` and `weighted` give 0
-    for a zero factor whatever stands beside it.
+    Zero probabilities are ordinary here: log 0 is -inf without a warning, and `xlogy`, `scaled_log` and `weighted`
+    give 0 for a zero factor whatever stands beside it.
     """
 
     def __init__(self, name: str, api: ModuleType) -> None:
@@ -43,7 +43,7 @@ class ArrayNamespace:
         return self._api.asarray(x, dtype=self._api.float64)
 
     def per_row(self, x: Any) -> Any:
-        """Return a scalar unchanged and an array of the batch shape (...) as (..., 1), to meet arrays of shape (..., N)."""
+        """Return a scalar unchanged and an array of shape (...) as (..., 1), to meet arrays of shape (..., N)."""
         if isinstance(x, (int, float)):
             return x
         x = self.asarray(x)
@@ -136,7 +136,11 @@ class ArrayNamespace:
         return self._api.reshape(x, shape)
 
     def moveaxis(self, x: Any, source: int, destination: int) -> Any:
-        return np.moveaxis(x, source, destination) if self.name == "float64" else self._api.moveaxis(x, source, destination)
+        return (
+            np.moveaxis(x, source, destination)
+            if self.name == "float64"
+            else self._api.moveaxis(x, source, destination)
+        )
 
     def argmin(self, x: Any) -> Any:
         """Return the position of the least entry on the last axis (the first of equals)."""

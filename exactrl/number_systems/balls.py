@@ -1,8 +1,8 @@
 """Balls: arrays of `flint.arb`, each an interval that provably contains the true value.
 
-The class is closed on purpose.  NumPy's own functions on object arrays give silently wrong enclosures for clip, minimum,
-maximum, sort and where(x > 0); here every operation outside the list raises, and a comparison that the intervals cannot
-decide raises `Uncertain`.
+The class is closed on purpose.  NumPy's own functions on object arrays give silently wrong enclosures for clip,
+minimum, maximum, sort and where(x > 0); here every operation outside the list raises, and a comparison that the
+intervals cannot decide raises `Uncertain`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from flint import arb, arb_mat, ctx, fmpq
@@ -83,7 +83,9 @@ def _weighted(weight: arb, x: arb) -> arb:
     return weight * x
 
 
-def _certain_order(name: str, decide: Callable[[arb, arb], bool], deny: Callable[[arb, arb], bool]) -> Callable[[arb, arb], bool]:
+def _certain_order(
+    name: str, decide: Callable[[arb, arb], bool], deny: Callable[[arb, arb], bool]
+) -> Callable[[arb, arb], bool]:
     def compare(x: arb, y: arb) -> bool:
         if decide(x, y):
             return True
@@ -101,7 +103,7 @@ _divide_each = np.frompyfunc(_divide, 2, 1)
 
 
 class Balls:
-    """An array of balls.  It holds an object array; only the operators below and the functions of `BallNamespace` act on it."""
+    """An array of balls; only the operators below and the functions of `BallNamespace` act on it."""
 
     __slots__ = ("_matrix", "data")
     __array_ufunc__ = None
@@ -127,11 +129,11 @@ class Balls:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self.data.shape
+        return tuple(self.data.shape)
 
     @property
     def ndim(self) -> int:
-        return self.data.ndim
+        return int(self.data.ndim)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -194,7 +196,7 @@ class Balls:
     def matrix(self) -> arb_mat:
         """Return the two-dimensional array as a flint matrix; kept, because a recursion multiplies by it many times."""
         if self._matrix is None:
-            self._matrix = arb_mat(*self.shape, self.data.ravel().tolist())
+            self._matrix = arb_mat(self.shape[0], self.shape[1], self.data.ravel().tolist())
         return self._matrix
 
     def bounds(self) -> list[tuple[Fraction, Fraction]]:
@@ -225,7 +227,7 @@ class BallNamespace:
     """The functions of `protocol.Namespace` for arrays of balls."""
 
     name = "balls"
-    _each: dict[str, Any] = {
+    _each: ClassVar[dict[str, Any]] = {
         "exp": np.frompyfunc(lambda x: x.exp(), 1, 1),
         "expm1": np.frompyfunc(lambda x: x.expm1(), 1, 1),
         "log": np.frompyfunc(_log, 1, 1),
@@ -250,8 +252,8 @@ class BallNamespace:
         return x if isinstance(x, Balls) else Balls(x)
 
     def per_row(self, x: Any) -> Balls:
-        x = self.asarray(x)
-        return x[..., None] if x.ndim else x
+        array = self.asarray(x)
+        return array[..., None] if array.ndim else array
 
     def exp(self, x: Balls) -> Balls:
         return self._apply("exp", x)
@@ -276,7 +278,8 @@ class BallNamespace:
         return self.logsumexp(self.stack([x, x - x], axis=-1))
 
     def sum(self, x: Balls, axis: int = -1, keepdims: bool = False) -> Balls:
-        return Balls._wrap(np.sum(x.data, axis=axis, keepdims=keepdims, initial=arb(0)))
+        add: Any = np.add
+        return Balls._wrap(add.reduce(x.data, axis=axis, keepdims=keepdims, initial=arb(0)))
 
     def _reduce(self, name: str, x: Balls, axis: int, keepdims: bool) -> Balls:
         return Balls._wrap(self._each[name].reduce(x.data, axis=axis, keepdims=keepdims))
@@ -342,7 +345,7 @@ class BallNamespace:
         return Balls._wrap(np.moveaxis(x.data, source, destination))
 
     def argmin(self, x: Balls) -> Any:
-        """Return the position of the least entry on the last axis, certainly; ties that cannot be excluded raise Uncertain."""
+        """Return the certain position of the least entry on the last axis; possible ties raise Uncertain."""
         flat = x.data.reshape(-1, x.shape[-1])
         return np.array([_certain_argmin(row.tolist()) for row in flat], dtype=int).reshape(x.shape[:-1])
 

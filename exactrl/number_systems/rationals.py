@@ -25,8 +25,8 @@ def log_rational(x: Fraction) -> float:
 
 
 def as_fractions(x: Any) -> np.ndarray[Any, np.dtype[np.object_]]:
-    """Return nested sequences of ints, Fractions, floats or strings "p/q" as an object array of Fractions (floats exactly)."""
-    array = np.asarray(x, dtype=object)
+    """Return nested ints, Fractions, floats (exactly) or strings "p/q" as an object array of Fractions."""
+    array: Any = np.asarray(x, dtype=object)
     result = np.empty(array.shape, dtype=object)
     for index in np.ndindex(array.shape):
         result[index] = Fraction(array[index])
@@ -36,7 +36,8 @@ def as_fractions(x: Any) -> np.ndarray[Any, np.dtype[np.object_]]:
 def float_logs(x: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return the logarithms of an array of Fractions as float64, 0 as -inf."""
     array = np.asarray(x, dtype=object)
-    return np.array([log_rational(Fraction(v)) for v in array.ravel()], dtype=np.float64).reshape(array.shape)
+    values: list[Any] = array.ravel().tolist()
+    return np.array([log_rational(Fraction(v)) for v in values], dtype=np.float64).reshape(array.shape)
 
 
 def normalised(weights: Iterable[Fraction | int]) -> list[Fraction]:

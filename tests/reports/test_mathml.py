@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from reports.mathml import render
+from reports.mathml import formula, render, render_plain
 
 FORMULAS = [
     r"$\arg\max_{\pi_\theta\in\Pi}\ \mathbb E_{\rho\sim\pi_\theta}r(\rho)-\tau D_{KL}(\pi_\theta\Vert q)$",
@@ -58,3 +58,10 @@ def test_prose_is_escaped_and_broken_formulas_stand_as_their_source():
     assert render("one $ alone") == "one $ alone"
     assert render(r"$x_{$") == '<code class="tex">x_{</code>'
     assert render(r"$\nonsense<x$") == '<code class="tex">\\nonsense&lt;x</code>'
+
+
+def test_text_for_terminals_gets_its_symbols_outside_formulas():
+    assert render_plain("tau > 0, tau' >= 0 is `tau`") == "τ &gt; 0, τ′ ≥ 0 is <code>tau</code>"
+    assert render_plain("pi_theta of pi") == formula(r"\pi_\theta") + " of π"
+    assert render_plain("KL(pi || lift), the policy's total, 0 * inf") == "KL(π ‖ lift), the policy&#39;s total, 0 · ∞"
+    assert render_plain("step $tau$ pipe") == "step " + formula("tau") + " pipe"

@@ -206,3 +206,21 @@ def test_an_unwritable_folder_is_refused(run, tmp_path):
     with pytest.raises(ExactRLError, match="cannot make the folder"):
         write_verify_page(tmp_path, *run, illustrations_for(["ecpo.lemma1"]))
     assert not (tmp_path / "index.html").exists()
+
+
+def test_an_amendment_with_a_verdict_of_its_own_is_linked_and_counted_apart(run, tmp_path):
+    verdicts, catalogue, certificates = run
+    verdicts["claims"].append(claim("ecpo.lemma1.amended", reading("survived"), reading("survived")))
+    page = write_verify_page(tmp_path, verdicts, catalogue, certificates, [])
+    assert '<a href="#ecpo.lemma1.amended"><code>' in page.read_text(encoding="utf-8")
+    seen = " ".join("".join(outline(page).text).split())
+    assert "4 claims judged" in seen
+    assert "amendments with a section of their own1" in seen
+    assert "As printed: 1 proved 1 refuted 1 ill-posed 1 undecided" in seen
+
+
+def test_readings_that_share_a_certificate_both_show_it(run, tmp_path):
+    verdicts, catalogue, certificates = run
+    verdicts["claims"][0]["readings"]["intended"]["certificate"] = "certificates/ecpo.lemma1.literal.json"
+    page = write_verify_page(tmp_path, verdicts, catalogue, certificates, [])
+    assert page.read_text(encoding="utf-8").count("Counterexample, exact") == 2

@@ -6,12 +6,11 @@ f = P(s2 | a1) > 0, its return the sum of the two rewards.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from exactrl.formulas import (
-    kl,
     lift_objective_with_dynamics,
-    log_boltzmann,
     log_lift,
     nearest_forward,
     surrogate,
@@ -28,7 +27,9 @@ POSITIVE_DYNAMICS = "f(rho) > 0 for every trajectory"
 POSITIVE_REFERENCE = "the reference policy gives every action positive probability"
 
 
-def _space(*, zeros: bool, policies: bool = True, sizes: dict[str, tuple[int, ...]] | None = None, **more: Any) -> Space:
+def _space(
+    *, zeros: bool, policies: bool = True, sizes: Mapping[str, tuple[int, ...]] | None = None, **more: Any
+) -> Space:
     fields: dict[str, Any] = {
         "transitions": Simplex(("actions", "states"), zeros=False, exponents=(-20, 0)),
         "first_rewards": Real(("actions",)),
@@ -100,7 +101,9 @@ def printed_density(instance: Instance) -> list[Extended]:
 )
 def the_stochastic_lift_is_optimal(p: Problem) -> Check:
     """No density of the constraint set has a larger objective than the closed form."""
-    joint = p.log_challenger_first[..., :, None, None] + p.log_challenger_state[..., :, :, None] + p.log_challenger_second
+    joint = (
+        p.log_challenger_first[..., :, None, None] + p.log_challenger_state[..., :, :, None] + p.log_challenger_second
+    )
     challenger = _flat(joint - _log_dynamics(p))
     reference, returns, dynamics = _flat(_joint(p.log_first, p.log_second)), _flat(_returns(p)), _flat(_log_dynamics(p))
     best, other = (
@@ -110,7 +113,7 @@ def the_stochastic_lift_is_optimal(p: Problem) -> Check:
     return Check("no challenger is better", best, ">=", other, scale=_scale(p))
 
 
-_CHALLENGER = {
+_CHALLENGER: dict[str, Any] = {
     "challenger_first": Simplex(("actions",), zeros=False),
     "challenger_state": Simplex(("actions", "states"), zeros=False),
     "challenger_second": Simplex(("actions", "states", "actions"), zeros=False),
@@ -220,7 +223,6 @@ the_deterministic_lift_is_a_policy.both_readings(
 )
 def the_stochastic_surrogate_never_falls(p: Problem) -> Check:
     """The policy nearest to the stochastic lift has at least the surrogate of the current one."""
-    xp = namespace(p.firsts)
     log_members = p.log_firsts[..., :, :, None, None] + p.log_seconds[..., :, None, :, :]
     members, returns, dynamics = _flat(log_members), _flat(_returns(p)), _flat(_log_dynamics(p))
     current = members[..., 0, :]
@@ -240,5 +242,9 @@ the_stochastic_surrogate_never_falls.both_readings(
         firsts=Simplex(("members", "actions")),
         seconds=Simplex(("members", "states", "actions")),
     ),
-    assumptions=[STOCHASTIC, "pi_theta_t is the update sequence of ECPO (Eq. 27): the projection is global", TEMPERATURES],
+    assumptions=[
+        STOCHASTIC,
+        "pi_theta_t is the update sequence of ECPO (Eq. 27): the projection is global",
+        TEMPERATURES,
+    ],
 )

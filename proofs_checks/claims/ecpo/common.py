@@ -1,7 +1,8 @@
 """Words and spaces that several claims of the ECPO paper share.
 
-A bandit with n arms is a deterministic episodic model with n trajectories, and every distribution on the trajectories of a
-deterministic tree is a policy; so claims of Sections 2-4 about trajectories are judged on distributions over n of them.
+A bandit with n arms is a deterministic episodic model with n trajectories, and every distribution on the trajectories
+of a deterministic tree is a policy; so claims of Sections 2-4 about trajectories are judged on distributions over n of
+them.
 """
 
 from __future__ import annotations

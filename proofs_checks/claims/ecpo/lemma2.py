@@ -44,7 +44,8 @@ def printed_surrogate(instance: Instance) -> Extended:
         (Extended(r) + xlog(instance["tau"], x)) / eta
         for x, r in zip(instance["policy"], instance["returns"], strict=True)
     ]
-    return eta * total(t.exp() for t in terms).log()
+    value: Extended = eta * total(t.exp() for t in terms).log()
+    return value
 
 
 def printed_upper_bound(instance: Instance) -> Extended:
@@ -54,10 +55,8 @@ def printed_upper_bound(instance: Instance) -> Extended:
         Extended(r) - xlog(instance["tau_prime"], x)
         for x, r in zip(instance["policy"], instance["returns"], strict=True)
     ]
-    largest = max((abs(x) for x in shaped), key=lambda x: float(x.value.mid()) if x.finite else float("inf"))
-    return total(
-        Extended(x) * ((s - largest) * (s - largest)) for x, s in zip(instance["policy"], shaped, strict=True)
-    )
+    largest: Extended = max((abs(x) for x in shaped), key=lambda x: float(x.value.mid()) if x.finite else float("inf"))
+    return total(Extended(x) * ((s - largest) * (s - largest)) for x, s in zip(instance["policy"], shaped, strict=True))
 
 
 @claim(

@@ -37,9 +37,7 @@ def the_projection_is_convex(p: Problem) -> Check:
     xp = namespace(p.target_first)
     weight = p.weight[..., None]
     between = (1 - weight) * p.first_theta + weight * p.second_theta
-    log_target = xp.reshape(
-        p.log_target_first[..., :, None] + p.log_target_second, (*p.target_second.shape[:-2], -1)
-    )
+    log_target = xp.reshape(p.log_target_first[..., :, None] + p.log_target_second, (*p.target_second.shape[:-2], -1))
     left, first, second = (kl(log_target, _log_policy(p, t)) for t in (between, p.first_theta, p.second_theta))
     scale = size(p.first_features, p.second_features) * size(p.first_theta, p.second_theta) * 4
     return Check("convex", left, "<=", (1 - p.weight) * first + p.weight * second, scale=scale)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from exactrl.estimators import normalised_expectation, self_normalised_expectation
-from exactrl.formulas import lift_objective, lift_weights, log_lift
+from exactrl.formulas import lift_objective, lift_weights
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXISTENCE, EXPECTATION, OPTIMALITY, Check, Printed, claim
 from proofs_checks.claims.ecpo.common import (
@@ -18,9 +18,7 @@ from proofs_checks.claims.ecpo.common import (
     lift_space,
     lifted,
     printed_numerators,
-    size,
 )
-from proofs_checks.extended import total
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
 from proofs_checks.symbolic import lift_identity

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from exactrl.formulas import expectation, forward_kl_slope, lift_objective, lift_weights, log_lift, shaped_returns, surrogate
+from exactrl.formulas import (
+    expectation,
+    forward_kl_slope,
+    lift_objective,
+    lift_weights,
+    log_lift,
+    shaped_returns,
+    surrogate,
+)
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXPECTATION, OPTIMALITY, POINTWISE, Check, claim
 from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, size, term_size
@@ -114,7 +122,9 @@ def the_one_sample_estimate_is_unbiased(p: Problem) -> Check:
 
 
 the_one_sample_estimate_is_unbiased.reading(
-    "literal", space=_action_space(zeros=True), assumptions=[DETERMINISTIC, "a is sampled from the reference", TEMPERATURES]
+    "literal",
+    space=_action_space(zeros=True),
+    assumptions=[DETERMINISTIC, "a is sampled from the reference", TEMPERATURES],
 )
 the_one_sample_estimate_is_unbiased.reading(
     "intended", space=_action_space(zeros=False), adds=["the reference gives every action positive probability"]
@@ -198,7 +208,7 @@ def _is_action(p: Problem, j: int) -> Any:
     return np.broadcast_to(np.arange(p.n) == j, p.policy.shape)
 
 
-_GRADIENT = {
+_GRADIENT: dict[str, Any] = {
     "policy": Simplex(("n",), zeros=False, exponents=(-6, 0)),
     "value": Real(exponents=(-1, 1)),
     "action_values": Real(("n",), exponents=(-1, 1)),
@@ -206,7 +216,9 @@ _GRADIENT = {
     "tau_prime": NonNegative(exponents=(0, 2)),
 }
 
-the_printed_gradient.reading("literal", space=_action_space(zeros=True, **_GRADIENT), assumptions=[DETERMINISTIC, TEMPERATURES])
+the_printed_gradient.reading(
+    "literal", space=_action_space(zeros=True, **_GRADIENT), assumptions=[DETERMINISTIC, TEMPERATURES]
+)
 the_printed_gradient.reading(
     "intended",
     space=_action_space(zeros=True, **_GRADIENT),

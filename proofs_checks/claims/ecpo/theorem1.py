@@ -80,11 +80,6 @@ def both_classes(p: Problem, *, anytime: bool) -> list[Check]:
 
 
 _LITERAL = Space(
-    {"start": Simplex(("n",), exponents=(-6, 0)), "returns": Real(("n",), exponents=(0, 2))},
-    {"n": (2, 3, 5), "horizon": (1, 2, 4, 9)},
-    counts=("horizon",),
-)
-_POSITIVE = Space(
     {"start": Simplex(("n",), zeros=False, exponents=(-6, 0)), "returns": Real(("n",), exponents=(0, 2))},
     {"n": (2, 3, 5), "horizon": (1, 2, 4, 9)},
     counts=("horizon",),
@@ -140,5 +135,5 @@ def regret_at_any_time(p: Problem) -> Any:
     return on_the_simplex(p, anytime=True)
 
 
-regret_at_any_time.reading("literal", space=_POSITIVE, assumptions=[DETERMINISTIC, CONVEX, ANYTIME])
+regret_at_any_time.reading("literal", space=_LITERAL, assumptions=[DETERMINISTIC, CONVEX, ANYTIME])
 regret_at_any_time.reading("intended", space=_INTENDED, adds=ADDED, sides=lambda p: both_classes(p, anytime=True))

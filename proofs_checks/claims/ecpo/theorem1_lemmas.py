@@ -6,8 +6,8 @@ from typing import Any
 
 from exactrl.formulas import expectation, kl, mixture, nearest_on_segment
 from exactrl.number_systems import namespace
-from proofs_checks.claim import POINTWISE, Check, claim
-from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, lifted
+from proofs_checks.claim import POINTWISE, Check, Relation, claim
+from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, lifted, size
 from proofs_checks.claims.ecpo.theorem1 import CONVEX
 from proofs_checks.fields import Bounded, NonNegative, Positive, Real, Simplex, Unit
 from proofs_checks.instances import Problem, Space
@@ -33,8 +33,10 @@ def projection_comes_no_farther(p: Problem) -> Check:
     member = xp.log(mixture(p.first_end, p.second_end, p.member))
     # In floats a projection nearer to an end of the segment than rounding says nothing; balls visit those.
     masses = (target, xp.log(p.first_end), xp.log(p.second_end))
-    sound = () if xp.name == "balls" else tuple((xp.min(xp.where(x == -float("inf"), 0, x)), ">", -10.0) for x in masses)
-    return Check("distance", kl(member, xp.log(new)), "<=", kl(member, target), scale=10.0, given=sound)
+    sound: list[tuple[Any, Relation, Any]] = []
+    if xp.name == "float64":
+        sound = [(xp.min(xp.where(x == -float("inf"), 0, x)), ">", -10.0) for x in masses]
+    return Check("distance", kl(member, xp.log(new)), "<=", kl(member, target), scale=10.0, given=tuple(sound))
 
 
 projection_comes_no_farther.both_readings(
@@ -85,13 +87,7 @@ def divergence_to_the_lift(p: Problem) -> Check:
     eta = p.tau + p.tau_prime
     difference = expectation(p.log_policy, logs) - expectation(lift, logs)
     right = 1 / (2 * eta * eta) + p.tau_prime / eta * difference
-    return Check("divergence", kl(p.log_policy, lift), "<=", right, scale=_log_size(logs))
-
-
-def _log_size(logs: Any) -> Any:
-    from proofs_checks.claims.ecpo.common import size
-
-    return size(logs)
+    return Check("divergence", kl(p.log_policy, lift), "<=", right, scale=size(logs))
 
 
 divergence_to_the_lift.both_readings(
@@ -115,7 +111,7 @@ def divergence_from_the_lift(p: Problem) -> Check:
     xp = namespace(p.policy)
     eta = p.tau + p.tau_prime
     right = 1 / (2 * p.tau * eta) + p.tau_prime / p.tau * xp.log(xp.asarray(p.n))
-    return Check("divergence", kl(lifted(p, p.log_policy), p.log_policy), "<=", right, scale=_log_size(_logs_on_support(p)))
+    return Check("divergence", kl(lifted(p, p.log_policy), p.log_policy), "<=", right, scale=size(_logs_on_support(p)))
 
 
 divergence_from_the_lift.both_readings(
