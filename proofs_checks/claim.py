@@ -198,8 +198,8 @@ def select(patterns: Iterable[str]) -> list[Claim]:
         elif pattern in sources:
             chosen |= {id: c for id, c in known.items() if c.source == pattern}
         else:
-            near = difflib.get_close_matches(pattern, [*known, *sources], n=3, cutoff=0.4)
-            near = near or [id for id in known if id.startswith(pattern)][:3]
+            near = [id for id in known if id.startswith(pattern)][:3] if pattern else []
+            near = near or difflib.get_close_matches(pattern, [*known, *sources], n=3, cutoff=0.4)
             hint = f"; did you mean {', '.join(near)}?" if near else ""
             raise ExactRLError(
                 f"no claim has the id {pattern!r} and no source is called so{hint} (`exactrl claims` lists them)"

@@ -8,10 +8,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from exactrl.errors import ExactRLError
 
 if TYPE_CHECKING:
     from proofs_checks.claim import Claim
@@ -81,8 +84,8 @@ def verify(
     from proofs_checks.illustrations import illustrations_for
     from proofs_checks.verify import differences, pieces_of
     from proofs_checks.verify import verify as run
-    from reports.page import write_verify_page
 
+    write_page = _page_writer("verify")
     chosen = select(patterns)
     expected = read_expectations(expect) if expect else {}
     click.echo(f"seed {seed}, profile {profile}", err=True)
@@ -90,7 +93,7 @@ def verify(
         verdicts, certificates = run(
             chosen, out=out, profile=profile, seed=seed, jobs=jobs, progress=lambda done, total, name: bar.update(1)
         )
-    page = write_verify_page(
+    page = write_page(
         out, verdicts, catalogue(chosen), certificates, illustrations_for([c["id"] for c in verdicts["claims"]])
     )
     click.echo(json.dumps(verdicts, indent=2) if as_json else _summary(verdicts))
@@ -100,6 +103,18 @@ def verify(
         click.echo(line, err=True)
     undecided = any(r["verdict"] == "undecided" for c in verdicts["claims"] for r in c["readings"].values())
     sys.exit(1 if changed else 3 if undecided else 0)
+
+
+def _page_writer(name: str) -> Any:
+    """Find who draws the page of a command; pages stand above claims, so they are looked up, not imported."""
+    for entry in entry_points(group="exactrl.pages", name=name):
+        try:
+            return entry.load()
+        except ModuleNotFoundError as error:
+            raise ExactRLError(
+                f"the page needs the package {error.name}: install the extra, e.g. pip install 'exactrl[reports]'"
+            ) from None
+    raise ExactRLError(f"no installed package draws the page of {name!r}: install exactrl with its entry points")
 
 
 def _summary(verdicts: dict[str, Any]) -> str:

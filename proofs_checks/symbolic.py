@@ -52,7 +52,7 @@ def lift_identity(*, entropy: bool, dynamics: bool) -> Callable[[], str]:
             log_lift = [(x + tau * b) / eta - log_z for x, b in zip(r, log_b, strict=True)]
             divergence = _dot(p, log_p) - _dot(p, log_lift)
             _require_zero(sp.together(objective - eta * log_z + eta * divergence) * eta, "the lift identity")
-        name = "tau + tau'" if entropy else "tau"
+        name = "(tau + tau')" if entropy else "tau"
         return (
             f"SymPy, n = 2, 3, 4: the objective equals {name} times [log Z - KL(pi || lift)] for all policies on "
             "the support of "

@@ -1,87 +1,31 @@
-r"""Appendix D: stochastic transitions (Lemma 8, Theorem 3).
-
-Judged on two-step models: a first action, a random state, a second action.  A trajectory is (a1, s2, a2), its dynamics
-f = P(s2 | a1) > 0, its return the sum of the two rewards.
-"""
+r"""Appendix D: stochastic transitions (Lemma 8, Theorem 3), judged on two-step models."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from exactrl.formulas import (
-    lift_objective_with_dynamics,
-    log_lift,
-    nearest_forward,
-    surrogate,
-)
+from exactrl.formulas import lift_objective_with_dynamics, log_lift, nearest_forward, surrogate
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXISTENCE, OPTIMALITY, POINTWISE, Check, Printed, claim
-from proofs_checks.claims.ecpo.common import TEMPERATURES, size, term_size
-from proofs_checks.extended import Extended, xlog
+from proofs_checks.claims.ecpo.common import TEMPERATURES, row, size, term_size
+from proofs_checks.claims.ecpo.two_steps import (
+    POSITIVE_DYNAMICS,
+    POSITIVE_REFERENCE,
+    SMALL_SIZES,
+    STOCHASTIC,
+    TAME,
+    flat,
+    flat_dynamics,
+    flat_reference,
+    flat_returns,
+    log_dynamics,
+    printed_density,
+    two_step_lift,
+    two_step_scale,
+    two_step_space,
+)
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex
-from proofs_checks.instances import Instance, Problem, Space
-
-STOCHASTIC = "stochastic transitions f (App. D.1), gamma = 1, episodic"
-POSITIVE_DYNAMICS = "f(rho) > 0 for every trajectory"
-POSITIVE_REFERENCE = "the reference policy gives every action positive probability"
-
-
-def _space(
-    *, zeros: bool, policies: bool = True, sizes: Mapping[str, tuple[int, ...]] | None = None, **more: Any
-) -> Space:
-    fields: dict[str, Any] = {
-        "transitions": Simplex(("actions", "states"), zeros=False, exponents=(-20, 0)),
-        "first_rewards": Real(("actions",)),
-        "second_rewards": Real(("states", "actions")),
-        "tau": Positive(),
-        "tau_prime": NonNegative(),
-    }
-    if policies:
-        fields |= {"first": Simplex(("actions",), zeros=zeros), "second": Simplex(("states", "actions"), zeros=zeros)}
-    return Space(fields | more, sizes or {"actions": (1, 2, 3), "states": (1, 2, 3)})
-
-
-def _joint(log_first: Any, log_second: Any) -> Any:
-    """Log policy probability of every trajectory, (..., A, S, A)."""
-    return log_first[..., :, None, None] + log_second[..., None, :, :]
-
-
-def _returns(p: Problem) -> Any:
-    return p.first_rewards[..., :, None, None] + p.second_rewards[..., None, :, :]
-
-
-def _log_dynamics(p: Problem) -> Any:
-    return _returns(p) * 0 + p.log_transitions[..., None]
-
-
-def _flat(x: Any, axes: int = 3) -> Any:
-    return namespace(x).reshape(x, (*x.shape[:-axes], -1))
-
-
-def _lift(p: Problem) -> Any:
-    """Log density of Lemma 8's lift over the trajectories, (..., A, S, A)."""
-    log_reference = _joint(p.log_first, p.log_second)
-    lift = log_lift(_flat(log_reference), _flat(_returns(p)), p.tau, p.tau_prime, _flat(_log_dynamics(p)))
-    return namespace(lift).reshape(lift, log_reference.shape)
-
-
-def _scale(p: Problem) -> Any:
-    logs = _flat(_joint(p.log_first, p.log_second) + p.log_transitions[..., None])
-    return term_size(p, size(p.first_rewards, p.second_rewards), logs, p.tau_prime)
-
-
-def printed_density(instance: Instance) -> list[Extended]:
-    """The numerator of Lemma 8 as printed, for each trajectory."""
-    eta = Extended(instance["tau"]) + instance["tau_prime"]
-    numerators = []
-    for a, first in enumerate(instance["first"]):
-        for s, row in enumerate(instance["second"]):
-            for b, second in enumerate(row):
-                reward = Extended(instance["first_rewards"][a]) + instance["second_rewards"][s][b]
-                reference = first * second
-                numerators.append(Extended(reference) * ((reward - xlog(instance["tau_prime"], reference)) / eta).exp())
-    return numerators
+from proofs_checks.instances import Problem, Space
 
 
 @claim(
@@ -104,13 +48,13 @@ def the_stochastic_lift_is_optimal(p: Problem) -> Check:
     joint = (
         p.log_challenger_first[..., :, None, None] + p.log_challenger_state[..., :, :, None] + p.log_challenger_second
     )
-    challenger = _flat(joint - _log_dynamics(p))
-    reference, returns, dynamics = _flat(_joint(p.log_first, p.log_second)), _flat(_returns(p)), _flat(_log_dynamics(p))
+    challenger = flat(joint - log_dynamics(p))
+    reference, returns, dynamics = flat_reference(p), flat_returns(p), flat_dynamics(p)
     best, other = (
         lift_objective_with_dynamics(x, reference, returns, p.tau, p.tau_prime, dynamics)
-        for x in (_flat(_lift(p)), challenger)
+        for x in (flat(two_step_lift(p)), challenger)
     )
-    return Check("no challenger is better", best, ">=", other, scale=_scale(p))
+    return Check("no challenger is better", best, ">=", other, scale=two_step_scale(p))
 
 
 _CHALLENGER: dict[str, Any] = {
@@ -120,11 +64,13 @@ _CHALLENGER: dict[str, Any] = {
 }
 the_stochastic_lift_is_optimal.reading(
     "literal",
-    space=_space(zeros=False, **_CHALLENGER),
+    space=two_step_space(zeros=False, **_CHALLENGER),
     assumptions=[STOCHASTIC, POSITIVE_DYNAMICS, TEMPERATURES],
-    printed=Printed(_space(zeros=True), printed_density),
+    printed=Printed(two_step_space(zeros=True), printed_density),
 )
-the_stochastic_lift_is_optimal.reading("intended", space=_space(zeros=False, **_CHALLENGER), adds=[POSITIVE_REFERENCE])
+the_stochastic_lift_is_optimal.reading(
+    "intended", space=two_step_space(zeros=False, **_CHALLENGER), adds=[POSITIVE_REFERENCE]
+)
 
 
 @claim(
@@ -144,25 +90,17 @@ the_stochastic_lift_is_optimal.reading("intended", space=_space(zeros=False, **_
 def the_stochastic_lift_is_a_policy(p: Problem) -> Check:
     """After each first action, the mass of the later actions is the same for every state."""
     xp = namespace(p.first)
-    mass = xp.sum(xp.exp(_lift(p)))
+    mass = xp.sum(xp.exp(two_step_lift(p)))
     return Check("policy", mass, "==", mass * 0 + mass[..., :, 0, None])
 
 
-_TAME: dict[str, Any] = {
-    "first_rewards": Real(("actions",), exponents=(-2, 1)),
-    "second_rewards": Real(("states", "actions"), exponents=(-2, 1)),
-    "tau": Positive(exponents=(-1, 2)),
-    "tau_prime": NonNegative(exponents=(-1, 2)),
-}
-_POLICY_SIZES = {"actions": (1, 2), "states": (1, 2, 3)}
-
 the_stochastic_lift_is_a_policy.reading(
     "literal",
-    space=_space(zeros=True, sizes=_POLICY_SIZES, **_TAME),
+    space=two_step_space(zeros=True, sizes=SMALL_SIZES, **TAME),
     assumptions=[STOCHASTIC, POSITIVE_DYNAMICS, TEMPERATURES],
 )
 the_stochastic_lift_is_a_policy.reading(
-    "intended", space=_space(zeros=False, sizes=_POLICY_SIZES, **_TAME), adds=[POSITIVE_REFERENCE]
+    "intended", space=two_step_space(zeros=False, sizes=SMALL_SIZES, **TAME), adds=[POSITIVE_REFERENCE]
 )
 
 
@@ -181,17 +119,17 @@ the_stochastic_lift_is_a_policy.reading(
 def the_deterministic_lift_is_a_policy(p: Problem) -> Check:
     """The lift over trajectories of a deterministic tree is the product of the Boltzmann policies of Eq. 8."""
     xp = namespace(p.first)
-    tau, tau_prime = (x[..., None] if x.ndim else x for x in (p.tau, p.tau_prime))
+    tau, tau_prime = row(p.tau), row(p.tau_prime)
     later = surrogate(p.log_second, p.second_rewards, tau, tau_prime)
     first = log_lift(p.log_first, p.first_rewards + later, p.tau, p.tau_prime)
     second = log_lift(p.log_second, p.second_rewards, tau, tau_prime)
     lift = log_lift(
-        _flat(p.log_first[..., :, None] + p.log_second, 2),
-        _flat(p.first_rewards[..., :, None] + p.second_rewards, 2),
+        flat(p.log_first[..., :, None] + p.log_second, 2),
+        flat(p.first_rewards[..., :, None] + p.second_rewards, 2),
         p.tau,
         p.tau_prime,
     )
-    return Check("policy", xp.exp(lift), "==", xp.exp(_flat(first[..., :, None] + second, 2)))
+    return Check("policy", xp.exp(lift), "==", xp.exp(flat(first[..., :, None] + second, 2)))
 
 
 the_deterministic_lift_is_a_policy.both_readings(
@@ -224,7 +162,7 @@ the_deterministic_lift_is_a_policy.both_readings(
 def the_stochastic_surrogate_never_falls(p: Problem) -> Check:
     """The policy nearest to the stochastic lift has at least the surrogate of the current one."""
     log_members = p.log_firsts[..., :, :, None, None] + p.log_seconds[..., :, None, :, :]
-    members, returns, dynamics = _flat(log_members), _flat(_returns(p)), _flat(_log_dynamics(p))
+    members, returns, dynamics = flat(log_members), flat_returns(p), flat_dynamics(p)
     current = members[..., 0, :]
     lift = log_lift(current, returns, p.tau, p.tau_prime, dynamics)
     joint = members + dynamics[..., None, :]
@@ -235,7 +173,7 @@ def the_stochastic_surrogate_never_falls(p: Problem) -> Check:
 
 
 the_stochastic_surrogate_never_falls.both_readings(
-    space=_space(
+    space=two_step_space(
         zeros=True,
         policies=False,
         sizes={"members": (2, 3), "actions": (1, 2, 3), "states": (1, 2)},

@@ -78,6 +78,11 @@ def term_size(p: Problem, rewards: Any, log_policy: Any, tau_prime: Any) -> Any:
     return terms * (1 + np.divide(terms, eta, out=np.zeros_like(terms), where=eta > 0))
 
 
+def row(x: Any) -> Any:
+    """A temperature of the batch shape, to meet arrays with one more axis."""
+    return x[..., None] if x.ndim else x
+
+
 def printed_numerators(instance: Instance, name: str = "reference") -> list[Extended]:
     """Eq. 5 as printed: the reference times exp{(r - tau' log reference) / (tau + tau')}, for each trajectory."""
     eta = Extended(instance["tau"]) + instance["tau_prime"]

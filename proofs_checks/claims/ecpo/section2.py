@@ -23,6 +23,7 @@ from proofs_checks.claims.ecpo.common import (
     family_space,
     lift_size,
     lifted,
+    row,
     size,
 )
 from proofs_checks.fields import Positive, Real, Simplex
@@ -45,7 +46,7 @@ from proofs_checks.symbolic import lift_identity, pmd_monotone_identity, pmd_slo
 def project_after_lift(p: Problem) -> list[Check]:
     """Whatever minimises the divergence maximises the objective, and the other way round."""
     xp = namespace(p.log_family)
-    scores = lift_objective(p.log_family, p.log_reference[..., None, :], p.returns[..., None, :], _column(p.tau), 0)
+    scores = lift_objective(p.log_family, p.log_reference[..., None, :], p.returns[..., None, :], row(p.tau), 0)
     divergences = kl(p.log_family, log_lift(p.log_reference, p.returns, p.tau, 0)[..., None, :])
     chosen = xp.select(scores[..., None], xp.argmin(divergences))[..., 0]
     best = xp.select(divergences[..., None], xp.argmin(-scores))[..., 0]
@@ -54,11 +55,6 @@ def project_after_lift(p: Problem) -> list[Check]:
         Check("projection maximises", chosen, ">=", xp.max(scores), scale=terms),
         Check("maximiser projects", best, "<=", xp.min(divergences), scale=terms / p.tau),
     ]
-
-
-def _column(x: Any) -> Any:
-    """A temperature of the batch shape, to meet arrays of shape (batch, members)."""
-    return x[..., None] if x.ndim else x
 
 
 project_after_lift.both_readings(

@@ -15,7 +15,7 @@ from exactrl.formulas import (
 )
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXPECTATION, OPTIMALITY, POINTWISE, Check, claim
-from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, size, term_size
+from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, row, size, term_size
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
 from proofs_checks.symbolic import tree_recursion_identity
@@ -36,7 +36,7 @@ from proofs_checks.symbolic import tree_recursion_identity
 def the_soft_value_is_the_optimum(p: Problem) -> list[Check]:
     """The recursion gives the value of the lift over trajectories, and no policy has more."""
     xp = namespace(p.second)
-    later = surrogate(p.log_second, p.second_rewards, _row(p.tau), _row(p.tau_prime))
+    later = surrogate(p.log_second, p.second_rewards, row(p.tau), row(p.tau_prime))
     value = surrogate(p.log_first, p.first_rewards + later, p.tau, p.tau_prime)
     returns, log_reference, log_challenger = (
         xp.reshape(x, (*x.shape[:-2], -1))
@@ -54,11 +54,6 @@ def the_soft_value_is_the_optimum(p: Problem) -> list[Check]:
         Check("value", value, "==", attained, scale=scale),
         Check("no challenger is better", value, ">=", other, scale=scale),
     ]
-
-
-def _row(x: Any) -> Any:
-    """A temperature for an array with one more axis than the batch."""
-    return x[..., None] if x.ndim else x
 
 
 the_soft_value_is_the_optimum.both_readings(
