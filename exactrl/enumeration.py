@@ -1,24 +1,20 @@
 """Enumeration of trajectories in blocks of constant memory.
 
-The space is cut once: prefixes are expanded layer by layer in chunks, and the suffixes of every state are tabulated.  A
-block is the outer sum of the prefixes that end in a state and the suffixes that start there, so each trajectory costs one
-addition for each of its three quantities.
+The space is cut once: prefixes are expanded layer by layer in chunks, and the suffixes of every reachable state are
+tabulated.  A block is the outer sum of the prefixes that end in a state and the suffixes that start there, so each
+trajectory costs one addition for each of its three quantities; where few prefixes share a state, a block gathers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from exactrl.mdp import FiniteMDP
+from exactrl.edges import Edges, Floats, Ints, ragged
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+_WORTH_AN_OUTER_SUM = 4096
 
 
 @dataclass(frozen=True)
@@ -31,120 +27,70 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Edges:
-    """The positive transitions (s, a, s') of a model as flat arrays sorted by s; E of them.
+class Steps:
+    """What an edge adds to a trajectory: log policy probability, discounted reward and log dynamics.
 
-    Shapes: source, action, target (E,) integers; log_probability, reward (E,); first, out (S,): where the edges of a state
-    start and how many it has; matrix (S*A, S), dense or CSR.
+    Shapes: log_policy (T, S, A), discounts (T,).
     """
 
-    source: Ints
-    action: Ints
-    target: Ints
-    log_probability: Floats
-    reward: Floats
+    edges: Edges
+    log_policy: Floats
+    discounts: Floats
+
+    def start(self) -> Floats:
+        """Return the three sums (3, M) of the trajectories of length 0, one for each starting state."""
+        states = self.edges.starts
+        return np.stack([np.zeros(len(states)), np.zeros(len(states)), self.edges.log_initial[states]])
+
+    def at(self, t: int, edge: Ints | slice = slice(None)) -> Floats:
+        """Return the three additions (3, M) of some edges at step t."""
+        edges = self.edges
+        return np.stack([
+            self.log_policy[t, edges.source[edge], edges.action[edge]],
+            self.discounts[t] * edges.reward.floats[edge],
+            edges.log_probability[edge],
+        ])  # fmt: skip
+
+
+def listing(steps: Steps) -> tuple[Ints, Ints, Floats, Floats, Floats]:
+    """Return states (N, T+1), actions (N, T), log_policy, returns and log_dynamics (N,) of all trajectories."""
+    edges, sums = steps.edges, steps.start()
+    states, actions = edges.starts[:, None], np.empty((len(edges.starts), 0), dtype=np.int64)
+    for t in range(len(steps.discounts)):
+        position, edge = edges.expand(states[:, -1])
+        states = np.concatenate([states[position], edges.target[edge, None]], axis=1)
+        actions = np.concatenate([actions[position], edges.action[edge, None]], axis=1)
+        sums = sums[:, position] + steps.at(t, edge)
+    return states, actions, sums[0], sums[1], sums[2]
+
+
+@dataclass(frozen=True)
+class Suffixes:
+    """The trajectories from a state to the end: columns first[s] .. first[s] + length[s] of the table (3, M)."""
+
+    table: Floats
     first: Ints
-    out: Ints
-    log_initial: Floats
-    discount: float
-    matrix: Any
-
-    @classmethod
-    def of(cls, mdp: FiniteMDP) -> Edges:
-        """Read the edges off a model, in the order of (s, a, s')."""
-        n_states, n_actions = mdp.n_states, mdp.n_actions
-        if mdp.is_sparse:
-            matrix = mdp.transitions
-            coordinates = matrix.tocoo()
-            order = np.lexsort((coordinates.col, coordinates.row))
-            row, target = coordinates.row[order].astype(np.int64), coordinates.col[order].astype(np.int64)
-            probability = coordinates.data[order]
-            row, target, probability = (x[probability > 0] for x in (row, target, probability))
-        else:
-            matrix = np.asarray(mdp.transitions).reshape(n_states * n_actions, n_states)
-            row, target = np.nonzero(matrix > 0)
-            probability = matrix[row, target]
-        source, action = row // n_actions, row % n_actions
-        out = np.bincount(source, minlength=n_states)
-        with np.errstate(divide="ignore"):
-            log_initial = np.log(np.asarray(mdp.initial, dtype=np.float64))
-        return cls(
-            source, action, target, np.log(probability), _edge_rewards(mdp, source, action, target),
-            np.concatenate([[0], np.cumsum(out)[:-1]]), out, log_initial, float(mdp.discount), matrix,
-        )  # fmt: skip
-
-    @cached_property
-    def starts(self) -> Ints:
-        """The states with positive initial probability."""
-        return np.flatnonzero(np.isfinite(self.log_initial))
-
-    def count(self, horizon: int) -> int:
-        """Count the trajectories of the horizon exactly, in Python integers."""
-        return sum(self.counts(horizon)[s] for s in self.starts.tolist())
-
-    def counts(self, horizon: int) -> list[int]:
-        """Count the trajectories of the horizon from every state."""
-        counts = [1] * len(self.out)
-        pairs = list(zip(self.source.tolist(), self.target.tolist(), strict=True))
-        for _ in range(horizon):
-            following = [0] * len(counts)
-            for s, target in pairs:
-                following[s] += counts[target]
-            counts = following
-        return counts
-
-    def step_tables(self, horizon: int, log_policy: Floats) -> tuple[Floats, Floats]:
-        """Return the log policy probability (T, E) and the discounted reward (T, E) of every edge at every step."""
-        discounts = self.discount ** np.arange(horizon)
-        return log_policy[:, self.source, self.action], discounts[:, None] * self.reward[None, :]
-
-    def expand(self, states: Ints) -> tuple[Ints, Ints]:
-        """Return, for every continuation of every entry by one edge, the entry's position and the edge."""
-        repeats = self.out[states]
-        position = np.repeat(np.arange(len(states)), repeats)
-        before = np.cumsum(repeats) - repeats
-        edge = np.arange(len(position)) - before[position] + self.first[states][position]
-        return position, edge
-
-    def listing(self, horizon: int, log_policy: Floats) -> tuple[Ints, Ints, Floats, Floats, Floats]:
-        """Return states (N, T+1), actions (N, T), log_policy, returns and log_dynamics (N,) of all trajectories."""
-        policy, reward = self.step_tables(horizon, log_policy)
-        states, actions = self.starts[:, None], np.empty((len(self.starts), 0), dtype=np.int64)
-        sums = np.stack([np.zeros(len(states)), np.zeros(len(states)), self.log_initial[self.starts]])
-        for t in range(horizon):
-            position, edge = self.expand(states[:, -1])
-            states = np.concatenate([states[position], self.target[edge, None]], axis=1)
-            actions = np.concatenate([actions[position], self.action[edge, None]], axis=1)
-            sums = sums[:, position] + np.stack([policy[t, edge], reward[t, edge], self.log_probability[edge]])
-        return states, actions, sums[0], sums[1], sums[2]
-
-
-def _edge_rewards(mdp: FiniteMDP, source: Ints, action: Ints, target: Ints) -> Floats:
-    rewards = mdp.rewards
-    if getattr(rewards, "ndim", 0) == 3:
-        return np.asarray(rewards[source, action, target], dtype=np.float64)
-    if not isinstance(rewards, np.ndarray):  # a sparse (S*A, S) matrix of rewards per successor
-        return np.asarray(rewards.tocsr()[source * mdp.n_actions + action, target], dtype=np.float64).ravel()
-    return np.asarray(rewards[source, action], dtype=np.float64)
+    length: Ints
 
 
 @dataclass(frozen=True)
 class Blocks:
     """Iterate over the blocks of a trajectory space; memory stays near `size` trajectories whatever their number."""
 
-    edges: Edges
-    horizon: int
-    log_policy: Floats
+    steps: Steps
     size: int = 1 << 15
 
     def __iter__(self) -> Iterator[Block]:
-        policy, reward = self.edges.step_tables(self.horizon, self.log_policy)
-        cut, suffixes = self._suffixes(policy, reward)
-        for states, sums in self._prefixes(cut, policy, reward):
-            order = np.argsort(states, kind="stable")
-            present, first = np.unique(states[order], return_index=True)
-            for s, rows in zip(present.tolist(), np.split(order, first[1:]), strict=True):
-                yield from self._outer(sums[:, rows], suffixes[s])
+        cut, suffixes = self._suffixes()
+        for states, sums in self._prefixes(cut):
+            present, count = np.unique(states, return_counts=True)
+            if np.sum(count * suffixes.length[present]) < _WORTH_AN_OUTER_SUM * len(present):
+                yield from self._gathered(states, sums, suffixes)
+                continue
+            rows = np.split(np.argsort(states, kind="stable"), np.cumsum(count)[:-1])
+            for s, chosen in zip(present.tolist(), rows, strict=True):
+                first, length = suffixes.first[s], suffixes.length[s]
+                yield from self._outer(sums[:, chosen], suffixes.table[:, first : first + length])
 
     def _outer(self, prefix: Floats, suffix: Floats) -> Iterator[Block]:
         width = max(1, self.size // suffix.shape[1])
@@ -152,35 +98,51 @@ class Blocks:
             part = prefix[:, start : start + width]
             yield Block(*((p[:, None] + q[None, :]).ravel() for p, q in zip(part, suffix, strict=True)))
 
-    def _suffixes(self, policy: Floats, reward: Floats) -> tuple[int, list[Floats]]:
-        """Tabulate the last layers: as many as keep each state's table within the block size."""
-        edges, n_states = self.edges, len(self.edges.out)
-        tables = [np.zeros((3, 1)) for _ in range(n_states)]
-        for t in reversed(range(self.horizon)):
-            sizes = np.bincount(
-                edges.source, weights=[tables[s].shape[1] for s in edges.target.tolist()], minlength=n_states
-            )
-            if sizes.max() > self.size or sizes.sum() > 64 * self.size:
-                return t + 1, tables
-            step = np.stack([policy[t], reward[t], edges.log_probability])
-            tables = [
-                np.concatenate([tables[edges.target[e]] + step[:, e, None] for e in range(f, f + n)], axis=1)
-                for f, n in zip(edges.first.tolist(), edges.out.tolist(), strict=True)
-            ]
-        return 0, tables
+    def _gathered(self, states: Ints, sums: Floats, suffixes: Suffixes) -> Iterator[Block]:
+        lengths = suffixes.length[states]
+        ends = np.cumsum(lengths)
+        start = 0
+        while start < len(states):
+            before = ends[start] - lengths[start]
+            stop = max(start + 1, int(np.searchsorted(ends, before + self.size, side="right")))
+            position, index = ragged(suffixes.first[states[start:stop]], lengths[start:stop])
+            yield Block(*(sums[:, start:stop][:, position] + suffixes.table[:, index]))
+            start = stop
 
-    def _prefixes(self, cut: int, policy: Floats, reward: Floats) -> Iterator[tuple[Ints, Floats]]:
-        """Yield the prefixes up to the cut in chunks, depth first."""
-        edges = self.edges
-        zeros = np.zeros(len(edges.starts))
-        stack = [(0, edges.starts, np.stack([zeros, zeros, edges.log_initial[edges.starts]]))]
+    def _suffixes(self) -> tuple[int, Suffixes]:
+        """Tabulate as many last layers as keep each table within the block size, and all within 64 blocks."""
+        edges, horizon = self.steps.edges, len(self.steps.discounts)
+        reachable = edges.reachable(horizon)
+        states = np.flatnonzero(reachable[horizon])
+        found = self._collected(states, np.zeros((3, len(states))), np.ones(len(states), dtype=np.int64))
+        for t in reversed(range(horizon)):
+            states = np.flatnonzero(reachable[t])
+            entry, edge = edges.expand(states)
+            sizes = np.bincount(entry, weights=found.length[edges.target[edge]], minlength=len(states))
+            if sizes.max() > self.size or sizes.sum() > 64 * self.size:
+                return t + 1, found
+            position, index = ragged(found.first[edges.target[edge]], found.length[edges.target[edge]])
+            table = found.table[:, index] + self.steps.at(t, edge)[:, position]
+            found = self._collected(states, table, sizes.astype(np.int64))
+        return 0, found
+
+    def _collected(self, states: Ints, table: Floats, lengths: Ints) -> Suffixes:
+        n_states = len(self.steps.edges.out)
+        first, length = np.zeros(n_states, dtype=np.int64), np.zeros(n_states, dtype=np.int64)
+        first[states], length[states] = np.cumsum(lengths) - lengths, lengths
+        return Suffixes(table, first, length)
+
+    def _prefixes(self, cut: int) -> Iterator[tuple[Ints, Floats]]:
+        """Yield the prefixes up to the cut, depth first, in chunks that fit a block or expand one single state."""
+        edges = self.steps.edges
+        stack = [(0, edges.starts, self.steps.start())]
         while stack:
             t, states, sums = stack.pop()
             if t == cut:
                 yield states, sums
                 continue
-            position, edge = edges.expand(states)
-            following = sums[:, position] + np.stack([policy[t, edge], reward[t, edge], edges.log_probability[edge]])
-            for start in range(0, len(edge), self.size):
-                part = slice(start, start + self.size)
-                stack.append((t + 1, edges.target[edge[part]], following[:, part]))
+            fitting = max(1, int(np.searchsorted(np.cumsum(edges.out[states]), self.size, side="right")))
+            if fitting < len(states):
+                stack.append((t, states[fitting:], sums[:, fitting:]))
+            position, edge = edges.expand(states[:fitting])
+            stack.append((t + 1, edges.target[edge], sums[:, position] + self.steps.at(t, edge)))

@@ -10,13 +10,19 @@ goes through all trajectories in blocks of constant memory.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from exactrl.enumeration import Blocks, Edges
+from exactrl.edges import Edges
+from exactrl.entries import read_number
+from exactrl.enumeration import Block, Blocks, Steps, listing
 from exactrl.errors import ExactRLError
 from exactrl.formulas import log_lift, soft_value, surrogate, total_temperature
 from exactrl.mdp import FiniteMDP
@@ -25,6 +31,7 @@ from exactrl.recursion import Recursion
 
 Floats = NDArray[np.float64]
 Method = Literal["recursion", "enumeration"]
+_LISTED_NUMBERS = 10**8
 
 
 @dataclass(frozen=True)
@@ -57,11 +64,13 @@ class TrajectorySpace:
         self.horizon: int = mdp.horizon
         self.enumeration_limit = enumeration_limit
         self._edges = Edges.of(mdp)
+        self._discounts: Floats = np.asarray(mdp.discount ** np.arange(self.horizon), dtype=np.float64)
+        self._largest_reward = float(np.abs(self._edges.reward.floats).max())
 
     def __repr__(self) -> str:
-        return f"TrajectorySpace({self.mdp!r}, count={self.count})"
+        return f"TrajectorySpace({self.mdp!r})"
 
-    @property
+    @cached_property
     def count(self) -> int:
         """The number of trajectories with positive dynamics, as an exact integer."""
         return self._edges.count(self.horizon)
@@ -70,96 +79,134 @@ class TrajectorySpace:
         r"""Return $SR_f(\pi)$ (ECPO, Eq. 7 and Theorem 3).
 
         Any tau, tau_prime with tau + tau_prime > 0.  A zero action with tau < 0 makes the surrogate +inf.
+        Rounding errors are relative to the larger of |SR| and tau + tau_prime; `surrogate_enclosure` has none.
         Raises ExactRLError for a malformed policy or temperature, or an enumeration beyond the limit.
         """
-        temperature = float(total_temperature(tau, tau_prime))
+        tau, tau_prime, temperature = self._temperatures(tau, tau_prime)
         log_policy = self._log_policy(policy)
         if method == "recursion":
-            return temperature * Recursion(self.mdp, log_policy, float(tau), temperature).log_partition()
-        parts = [
-            surrogate(block.log_policy, block.returns, tau, tau_prime, block.log_dynamics)
-            for block in self._blocks(log_policy, method)
-        ]
+            return temperature * self._recursion(log_policy, tau, temperature).log_partition()
+        parts = [_surrogate(block, tau, tau_prime) for block in self._blocks(log_policy, method)]
         return float(soft_value(np.array(parts), temperature))
+
+    def surrogate_enclosure(
+        self, policy: Any, *, tau: Any, tau_prime: Any, bits: int = 128
+    ) -> tuple[Fraction, Fraction]:
+        r"""Return rational bounds of $SR_f(\pi)$, proven from the exact values of model, policy and temperatures.
+
+        policy: an array (S, A) or (T, S, A) of floats, taken at their exact binary values, or of rationals.
+        bits: working precision of the balls; the width falls with it.  Needs python-flint.
+        Raises ExactRLError for bad input, and where the surrogate is +inf: tau < 0 and a zero action in reach.
+        """
+        try:
+            from exactrl.enclosure import surrogate_bounds
+        except ModuleNotFoundError as error:
+            raise ExactRLError("surrogate_enclosure needs python-flint: pip install 'exactrl[proofs]'") from error
+        return surrogate_bounds(self._edges, self.mdp, policy, tau, tau_prime, bits)
 
     def expected_return(self, policy: Any, *, method: Method = "recursion") -> float:
         r"""Return $\mathbb E_{\rho\sim p_{\pi,f}}\,r(\rho)$."""
         log_policy = self._log_policy(policy)
         if method == "recursion":
-            return self._expected(log_policy, self.mdp.expected_rewards[None] * self._discounts()[:, None, None])
-        return self._mean(log_policy, "returns", method)
+            return self._expected(log_policy, self.mdp.expected_rewards[None] * self._discounts[:, None, None])
+        return sum(_mean(block, block.returns) for block in self._blocks(log_policy, method))
 
     def policy_entropy(self, policy: Any, *, method: Method = "recursion") -> float:
         r"""Return $\mathbb E_{\rho\sim p_{\pi,f}}[-\log\pi(\rho)]$: the entropy of the actions, not of the dynamics."""
         log_policy = self._log_policy(policy)
         if method == "recursion":
             return self._expected(log_policy, -np.where(np.isneginf(log_policy), 0.0, log_policy))
-        return -self._mean(log_policy, "log_policy", method)
+        return sum(_mean(block, -block.log_policy) for block in self._blocks(log_policy, method))
 
     def lifted_return(self, policy: Any, *, tau: float, tau_prime: float, method: Method = "recursion") -> float:
-        r"""Return the expected return under the lifted distribution times the dynamics, $\sum_\rho\bar\pi^*f\,r$ (Lemma 8).
+        r"""Return $\sum_\rho\bar\pi^*f\,r$, the expected return under lifted distribution times dynamics (Lemma 8).
 
-        Raises ExactRLError when the lift does not exist: tau < 0 and a zero action (its objective is unbounded), or a
-        policy that gives every trajectory weight zero.
+        Raises ExactRLError when the lift does not exist: tau < 0 and a zero action (its objective is unbounded).
         """
-        temperature = float(total_temperature(tau, tau_prime))
+        tau, tau_prime, temperature = self._temperatures(tau, tau_prime)
         log_policy = self._log_policy(policy)
         if method == "recursion":
-            return Recursion(self.mdp, log_policy, float(tau), temperature).tilted_return()
-        self._method(method)
+            return self._recursion(log_policy, tau, temperature).tilted_return()
         values, returns = [], []
         for block in self._blocks(log_policy, method):
-            values.append(float(surrogate(block.log_policy, block.returns, tau, tau_prime, block.log_dynamics)))
-            lifted = log_lift(block.log_policy, block.returns, tau, tau_prime, block.log_dynamics) + block.log_dynamics
-            returns.append(float(np.sum(np.exp(lifted) * block.returns)) if np.isfinite(values[-1]) else 0.0)
+            values.append(_surrogate(block, tau, tau_prime))
+            if values[-1] == math.inf:
+                raise ExactRLError("the lift does not exist: tau is negative and a trajectory has probability zero")
+            returns.append(0.0 if values[-1] == -math.inf else _lifted_mean(block, tau, tau_prime))
         total = float(soft_value(np.array(values), temperature))
-        if not np.isfinite(total):
-            raise ExactRLError(
-                f"the lift does not exist: its normaliser is {total}, because tau < 0 meets a zero probability"
-            )
         return float(np.sum(np.exp((np.array(values) - total) / temperature) * np.array(returns)))
 
     def enumerate(self, policy: Any) -> Trajectories:
-        """List every trajectory with its log policy probability, return and log dynamics (limit: enumeration_limit)."""
+        """List every trajectory with its log policy probability, return and log dynamics.
+
+        Raises ExactRLError for a malformed policy, beyond enumeration_limit, and where the list exceeds 10^8 numbers.
+        """
         log_policy = self._log_policy(policy)
-        self._refuse_if_too_large()
-        return Trajectories(*self._edges.listing(self.horizon, log_policy))
+        self._refuse_if_too_large(min(self.enumeration_limit, _LISTED_NUMBERS // (2 * self.horizon + 4)))
+        return Trajectories(*listing(Steps(self._edges, log_policy, self._discounts)))
 
     def _log_policy(self, policy: Any) -> Floats:
         return as_log_policy(policy, horizon=self.horizon, n_states=self.mdp.n_states, n_actions=self.mdp.n_actions)
 
-    def _discounts(self) -> Floats:
-        return np.asarray(float(self.mdp.discount) ** np.arange(self.horizon), dtype=np.float64)
-
-    def _method(self, method: str) -> None:
-        if method not in ("recursion", "enumeration"):
-            raise ExactRLError(f"method is {method!r}: expected 'recursion' or 'enumeration'")
-
-    def _refuse_if_too_large(self) -> None:
-        if self.count > self.enumeration_limit:
+    def _temperatures(self, tau: Any, tau_prime: Any) -> tuple[float, float, float]:
+        """Return tau, tau_prime and their sum as floats, after checking that scores of trajectories fit in float64."""
+        tau, tau_prime = _finite("tau", tau), _finite("tau_prime", tau_prime)
+        temperature = float(total_temperature(tau, tau_prime))
+        if not math.isfinite(self.horizon * self._largest_reward / temperature):
             raise ExactRLError(
-                f"enumerating {_scientific(self.count)} trajectories exceeds the limit of {self.enumeration_limit:,}: "
+                f"tau + tau_prime is {temperature:g}, and rewards are up to {self._largest_reward:g} over "
+                f"{self.horizon} steps: their quotient exceeds float64; scale them, or use surrogate_enclosure"
+            )
+        return tau, tau_prime, temperature
+
+    def _recursion(self, log_policy: Floats, tau: float, temperature: float) -> Recursion:
+        return Recursion(self.mdp, self._edges, log_policy, self._discounts, tau, temperature)
+
+    def _refuse_if_too_large(self, limit: int) -> None:
+        if self.count > limit:
+            raise ExactRLError(
+                f"enumerating {_scientific(self.count)} trajectories exceeds the limit of {limit:,}: "
                 'use method="recursion", which needs no enumeration'
             )
 
-    def _blocks(self, log_policy: Floats, method: str) -> Blocks:
-        self._method(method)
-        self._refuse_if_too_large()
-        return Blocks(self._edges, self.horizon, log_policy)
-
-    def _mean(self, log_policy: Floats, field: Literal["returns", "log_policy"], method: str) -> float:
-        total = 0.0
-        for block in self._blocks(log_policy, method):
-            weight = np.exp(block.log_policy + block.log_dynamics)
-            total += float(np.sum(np.where(weight > 0, weight * np.where(weight > 0, getattr(block, field), 0.0), 0.0)))
-        return total
+    def _blocks(self, log_policy: Floats, method: str) -> Iterator[Block]:
+        if method not in ("recursion", "enumeration"):
+            raise ExactRLError(f"method is {method!r}: expected 'recursion' or 'enumeration'")
+        self._refuse_if_too_large(self.enumeration_limit)
+        return iter(Blocks(Steps(self._edges, log_policy, self._discounts)))
 
     def _expected(self, log_policy: Floats, per_step: Floats) -> float:
+        """Return the expectation of a sum over the steps: per_step (T, S, A)."""
         values = np.zeros(self.mdp.n_states)
-        for log_p, x in zip(np.exp(log_policy[::-1]), per_step[::-1], strict=True):
-            values = np.sum(log_p * (x + (self._edges.matrix @ values).reshape(x.shape)), axis=-1)
-        return float(np.asarray(self.mdp.initial) @ values)
+        for probability, x in zip(np.exp(log_policy[::-1]), per_step[::-1], strict=True):
+            values = np.sum(probability * (x + self.mdp.expect_next(values)), axis=-1)
+        return float(self.mdp.initial @ values)
+
+
+def _mean(block: Block, values: Floats) -> float:
+    """Sum values over a block with the weights of its trajectories; those of weight zero may hold infinities."""
+    weight = np.exp(block.log_policy + block.log_dynamics)
+    return float(np.sum(weight * np.where(weight > 0, values, 0.0)))
+
+
+def _surrogate(block: Block, tau: float, tau_prime: float) -> float:
+    return float(surrogate(block.log_policy, block.returns, tau, tau_prime, block.log_dynamics))
+
+
+def _lifted_mean(block: Block, tau: float, tau_prime: float) -> float:
+    log_density = log_lift(block.log_policy, block.returns, tau, tau_prime, block.log_dynamics)
+    return float(np.sum(np.exp(log_density + block.log_dynamics) * block.returns))
+
+
+def _finite(name: str, value: Any) -> float:
+    try:
+        number = float(read_number(value, name))
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ExactRLError(f"{name} is {number}: expected a finite number")
+    return number
 
 
 def _scientific(count: int) -> str:
-    return f"{count:,}" if count < 10**9 else f"about 10^{len(str(count)) - 1}"
+    return f"{count:,}" if count < 10**9 else f"about 10^{math.floor(math.log10(count))}"

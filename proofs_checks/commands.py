@@ -56,7 +56,7 @@ def _show(claim: Claim) -> None:
 
 @click.command(
     epilog="Examples:  exactrl verify ecpo --jobs 2   |   exactrl verify ecpo.lemma1 --profile full --seed 7   |   "
-    "exactrl verify --expect expected.json"
+    "exactrl verify --expect expected.json   |   exactrl verify ecpo.lemma1 --instance mine.json"
 )
 @click.argument("patterns", metavar="[IDS|PREFIX]...", nargs=-1)
 @click.option(
@@ -68,9 +68,19 @@ def _show(claim: Claim) -> None:
     "--out", type=click.Path(path_type=Path), default=Path("verdicts"), show_default=True, help="Output folder."
 )
 @click.option("--expect", type=click.Path(path_type=Path), help='Expected verdicts, {"id": {"literal": "refuted"}}.')
+@click.option("--instance", type=click.Path(path_type=Path), help="Judge one instance of your own (JSON of rationals).")
+@click.option("--mdp", type=click.Path(path_type=Path), help="Judge on your own model (JSON, exactrl.mdp/1).")
 @JSON_OPTION
 def verify(
-    patterns: tuple[str, ...], profile: str, seed: int, jobs: int, out: Path, expect: Path | None, as_json: bool
+    patterns: tuple[str, ...],
+    profile: str,
+    seed: int,
+    jobs: int,
+    out: Path,
+    expect: Path | None,
+    instance: Path | None,
+    mdp: Path | None,
+    as_json: bool,
 ) -> None:
     """Settle claims: search for violations, certify them, and write verdicts, certificates and a page.
 
@@ -82,16 +92,28 @@ def verify(
     from proofs_checks.claim import select
     from proofs_checks.expectations import read_expectations
     from proofs_checks.illustrations import illustrations_for
-    from proofs_checks.verify import differences, pieces_of
+    from proofs_checks.verify import differences, own_pieces, pieces_of
     from proofs_checks.verify import verify as run
 
     write_page = _page_writer("verify")
     chosen = select(patterns)
     expected = read_expectations(expect) if expect else {}
+    if instance is not None or mdp is not None:
+        if not patterns or (instance is not None and mdp is not None):
+            raise click.UsageError("give the claim's id with --instance or --mdp, and one of the two only")
+        pieces = own_pieces(chosen, profile, seed, instance=instance, mdp=mdp)
+    else:
+        pieces = pieces_of(chosen, profile, seed)
     click.echo(f"seed {seed}, profile {profile}", err=True)
-    with click.progressbar(length=len(pieces_of(chosen, profile, seed)), label="judging", file=sys.stderr) as bar:
+    with click.progressbar(length=len(pieces), label="judging", file=sys.stderr) as bar:
         verdicts, certificates = run(
-            chosen, out=out, profile=profile, seed=seed, jobs=jobs, progress=lambda done, total, name: bar.update(1)
+            chosen,
+            out=out,
+            profile=profile,
+            seed=seed,
+            jobs=jobs,
+            pieces=pieces,
+            progress=lambda done, total, name: bar.update(1),
         )
     page = write_page(
         out, verdicts, catalogue(chosen), certificates, illustrations_for([c["id"] for c in verdicts["claims"]])
@@ -121,9 +143,8 @@ def _summary(verdicts: dict[str, Any]) -> str:
     width = max(len(c["id"]) for c in verdicts["claims"])
     lines = [f"{'claim':{width}}  {'literal':10} intended"]
     for c in verdicts["claims"]:
-        lines.append(
-            f"{c['id']:{width}}  {c['readings']['literal']['verdict']:10} {c['readings']['intended']['verdict']}"
-        )
+        literal, intended = (c["readings"].get(name, {}).get("verdict", "-") for name in ("literal", "intended"))
+        lines.append(f"{c['id']:{width}}  {literal:10} {intended}")
     return "\n".join(lines)
 
 

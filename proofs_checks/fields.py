@@ -71,6 +71,10 @@ class Field:
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(raw[..., 0].astype(np.float64)) + raw[..., 1] * math.log(10.0))
 
+    def support(self, raw: Raw) -> NDArray[np.bool_]:
+        """Return which entries are positive (B, *shape), exactly."""
+        return np.asarray(raw[..., 0] > 0)
+
     def exact(self, raw: Raw) -> Exact:
         """Return the exact value of one instance's raw array (*shape, 2)."""
         result = np.empty(raw.shape[:-1], dtype=object)

@@ -56,7 +56,7 @@ class Batch:
             arrays[name] = kind.values(self.raw[name])
             if kind.low >= 0:
                 arrays[f"log_{name}"] = kind.logs(self.raw[name])
-                arrays[f"support_{name}"] = self.raw[name][..., 0] > 0
+                arrays[f"support_{name}"] = kind.support(self.raw[name])
         return Problem(self.sizes, arrays)
 
     def exact(self, i: int) -> Instance:
@@ -150,7 +150,7 @@ class Space:
 
     def to_json(self, instance: Instance) -> dict[str, Any]:
         """Return the instance with rationals as canonical strings."""
-        return {name: _strings(value) for name, value in instance.items()}
+        return {name: strings(value) for name, value in instance.items()}
 
     def from_json(self, data: Mapping[str, Any]) -> Instance:
         """Read an instance; raises ExactRLError for what the space does not permit."""
@@ -197,7 +197,8 @@ class Space:
         return smaller
 
 
-def _strings(value: Any) -> Any:
+def strings(value: Any) -> Any:
+    """Return rationals, alone or in arrays, as canonical strings."""
     if isinstance(value, np.ndarray):
-        return [_strings(v) for v in value]
+        return [strings(v) for v in value]
     return str(value) if isinstance(value, Fraction) else value

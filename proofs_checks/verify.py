@@ -8,6 +8,7 @@ done, and a run that was killed takes up where it stopped.
 from __future__ import annotations
 
 import hashlib
+import json
 import multiprocessing
 import os
 import time
@@ -22,9 +23,12 @@ import numpy as np
 from exactrl import __version__
 from exactrl.errors import ExactRLError
 from exactrl.files import read_json, write_json_atomically
+from exactrl.number_systems.rationals import as_fractions
 from proofs_checks import certify
 from proofs_checks.claim import Claim, Reading, amendments_of, registry
 from proofs_checks.falsify import PROFILES, Budget, Search, search
+from proofs_checks.instances import strings
+from proofs_checks.own_problem import read_instance, read_model, with_fixed
 from proofs_checks.shrink import complexity, shrink
 
 SCHEMA = "exactrl.verdicts/1"
@@ -43,6 +47,8 @@ class Piece:
     reading: str
     profile: str
     seed: int
+    #: the user's own problem: JSON text of {"instance": fields} or {"fixed": fields}
+    own: str | None = None
 
     @property
     def name(self) -> str:
@@ -54,12 +60,31 @@ def judge(piece: Piece) -> Result:
     """Judge one reading: search, certify, shrink; returns its entry of the verdicts and its certificate, if any."""
     started = time.perf_counter()
     reading = registry()[piece.claim].readings[piece.reading]  # type: ignore[index]
+    own = json.loads(piece.own) if piece.own else {}
+    if "instance" in own:
+        found, (verdict, certificate, reason) = Search(instances=1), _settle_instance(reading, own["instance"])
+        return _result(piece, reading, found, verdict, certificate, reason, None, started)
+    if "fixed" in own:
+        reading = with_fixed(reading, {name: _rationals(value) for name, value in own["fixed"].items()})
     words = [piece.seed, *hashlib.sha256(piece.name.encode()).digest()[:8]]
     found = search(reading, np.random.SeedSequence(words), PROFILES[piece.profile])
     verdict, certificate, reason = _settle(reading, found, PROFILES[piece.profile], np.random.SeedSequence([*words, 1]))
     proof = None
     if verdict == "survived" and reading.proof is not None:
         proof, verdict = reading.proof(), "proved"
+    return _result(piece, reading, found, verdict, certificate, reason, proof, started)
+
+
+def _result(
+    piece: Piece,
+    reading: Reading,
+    found: Search,
+    verdict: str,
+    certificate: Result | None,
+    reason: str | None,
+    proof: str | None,
+    started: float,
+) -> Result:
     return {
         "entry": {
             "assumptions": list(reading.assumptions),
@@ -73,6 +98,31 @@ def judge(piece: Piece) -> Result:
         },
         "certificate": certificate,
     }
+
+
+def _rationals(value: Any) -> Any:
+    array = as_fractions(value)
+    return array if array.shape else array[()]
+
+
+def _settle_instance(reading: Reading, data: Result) -> tuple[str, Result | None, str | None]:
+    """Judge the one instance that the user gave."""
+    if reading.printed is not None and set(data) == {*reading.printed.space.fields, *reading.printed.space.counts}:
+        instance = reading.printed.space.from_json(data)
+        undefined = certify.undefined(reading.printed, instance)
+        if undefined is not None:
+            return "ill-posed", certify.ill_posed_certificate(reading, instance, undefined), f"undefined: {undefined}"
+        if not reading.space.permits(instance):
+            return "survived", None, None
+    instance = reading.space.from_json(data)
+    finding = certify.examine(reading, instance)
+    if finding.outcome == "violated" and finding.asserted:
+        return "refuted", certify.certificate(reading, instance, finding), None
+    if finding.outcome in ("satisfied", "tied"):
+        return "survived", None, None
+    if finding.outcome == "not given":
+        return "undecided", None, f"the instance does not meet the hypothesis of {finding.check!r}"
+    return "undecided", None, f"{finding.check!r} stayed open at {certify.PRECISIONS[-1]} bits"
 
 
 def _settle(
@@ -130,6 +180,28 @@ def _ill_posed(reading: Reading, budget: Budget, seed: np.random.SeedSequence) -
     return None
 
 
+def own_pieces(
+    claims: Sequence[Claim], profile: str, seed: int, *, instance: Path | None, mdp: Path | None
+) -> list[Piece]:
+    """Return the readings of the claims that permit the user's own instance or model, with that problem in them.
+
+    Raises ExactRLError naming the entry when a claim does not take the problem.
+    """
+    pieces = []
+    for claim in claims:
+        if instance is not None:
+            problems = {name: {"instance": _encoded(x)} for name, x in read_instance(instance, claim).items()}
+        else:
+            assert mdp is not None
+            problems = {name: {"fixed": _encoded(x)} for name, x in read_model(mdp, claim).items()}
+        pieces += [Piece(claim.id, name, profile, seed, json.dumps(problem)) for name, problem in problems.items()]
+    return pieces
+
+
+def _encoded(fields: Result) -> Result:
+    return {name: strings(value) for name, value in fields.items()}
+
+
 def pieces_of(claims: Sequence[Claim], profile: str, seed: int) -> list[Piece]:
     """Return the readings to judge, those of amendments too; a reading that both names share is judged once."""
     chosen = list(claims)
@@ -146,14 +218,16 @@ def verify(
     profile: str = "quick",
     seed: int = 0,
     jobs: int = 1,
+    pieces: Sequence[Piece] | None = None,
     progress: Callable[[int, int, str], None] = lambda done, total, name: None,
 ) -> tuple[Result, dict[str, Result]]:
     """Judge the claims, write verdicts.json and the certificates, and return both.
 
-    `progress(done, total, name)` is called as readings finish.
+    `pieces` are the readings to judge, all of the claims' when there are none; `progress(done, total, name)` is called
+    as readings finish.
     Raises ExactRLError when the output folder cannot be written.
     """
-    pieces = pieces_of(claims, profile, seed)
+    pieces = pieces_of(claims, profile, seed) if pieces is None else pieces
     parts = _prepare(out)
     results: dict[Piece, Result] = {p: r for p in pieces if (r := _finished(parts, p)) is not None}
     for done, piece in enumerate(results, start=1):
@@ -204,7 +278,7 @@ def _prepare(out: Path) -> Path:
 
 
 def _key(piece: Piece) -> list[Any]:
-    return [__version__, piece.claim, piece.reading, piece.profile, piece.seed]
+    return [__version__, piece.claim, piece.reading, piece.profile, piece.seed, piece.own]
 
 
 def _finished(parts: Path, piece: Piece) -> Result | None:
@@ -223,7 +297,8 @@ def _assemble(pieces: Sequence[Piece], results: dict[str, Result], profile: str,
     entries = []
     for id, claim in registry().items():
         if id in judged:
-            readings = {name: results[f"{id}.{r.name}"]["entry"] for name, r in claim.readings.items()}
+            judged_readings = {name: results.get(f"{id}.{r.name}") for name, r in claim.readings.items()}
+            readings = {name: result["entry"] for name, result in judged_readings.items() if result is not None}
             amendments = _amendments(claim, results)
             entry = {"id": id, "source": claim.source, "where": claim.where}
             entries.append({**entry, "readings": readings, "amendments": amendments})
@@ -232,15 +307,17 @@ def _assemble(pieces: Sequence[Piece], results: dict[str, Result], profile: str,
 
 def _amendments(claim: Claim, results: dict[str, Result]) -> list[Result]:
     """A literal reading that fails is amended by the intended one where that holds, else by claims of their own."""
-    verdicts = {name: results[f"{claim.id}.{r.name}"]["entry"]["verdict"] for name, r in claim.readings.items()}
-    if verdicts["literal"] in GOOD:
+    names = {name: f"{claim.id}.{r.name}" for name, r in claim.readings.items()}
+    verdicts = {name: results[key]["entry"]["verdict"] for name, key in names.items() if key in results}
+    if verdicts.get("literal", GOOD[0]) in GOOD:
         return []
-    if verdicts["intended"] in GOOD:
+    if verdicts.get("intended") in GOOD:
         statement = claim.intended_statement or claim.statement
         return [{"id": f"{claim.id}.intended", "statement": statement, "verdict": verdicts["intended"]}]
     return [
         {"id": a.id, "statement": a.statement, "verdict": results[f"{a.id}.literal"]["entry"]["verdict"]}
         for a in amendments_of(claim)
+        if f"{a.id}.literal" in results
     ]
 
 

@@ -18,7 +18,7 @@ def entropy(log_policy: A) -> A:
     """
     xp = namespace(log_policy)
     log_policy = xp.asarray(log_policy)
-    return -xp.sum(xp.weighted(xp.exp(log_policy), log_policy))
+    return -xp.sum(xp.weighted_by_log(log_policy, log_policy))
 
 
 def cross_entropy(log_p: A, log_q: A) -> A:
@@ -28,7 +28,7 @@ def cross_entropy(log_p: A, log_q: A) -> A:
     """
     xp = namespace(log_p, log_q)
     log_p, log_q = xp.asarray(log_p), xp.asarray(log_q)
-    return -xp.sum(xp.weighted(xp.exp(log_p), log_q))
+    return -xp.sum(xp.weighted_by_log(log_p, log_q))
 
 
 def kl(log_p: A, log_q: A) -> A:
@@ -39,7 +39,7 @@ def kl(log_p: A, log_q: A) -> A:
     """
     xp = namespace(log_p, log_q)
     log_p, log_q = xp.asarray(log_p), xp.asarray(log_q)
-    return xp.sum(xp.weighted(xp.exp(log_p), log_p)) + cross_entropy(log_p, log_q)
+    return xp.sum(xp.weighted_by_log(log_p, log_p)) + cross_entropy(log_p, log_q)
 
 
 def total_variation(log_p: A, log_q: A) -> A:
@@ -59,4 +59,4 @@ def expectation(log_policy: A, values: A) -> A:
     """
     xp = namespace(log_policy, values)
     log_policy, values = xp.asarray(log_policy), xp.asarray(values)
-    return xp.sum(xp.weighted(xp.exp(log_policy), values))
+    return xp.sum(xp.weighted_by_log(log_policy, values))

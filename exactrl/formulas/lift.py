@@ -23,24 +23,31 @@ def total_temperature(tau: Any, tau_prime: Any) -> Any:
     Source: ECPO, Lemma 2.
     """
     total = tau + tau_prime
-    sound = total > 0
-    if not (sound if isinstance(sound, bool) else bool(sound.all())) or (
-        isinstance(total, float) and total == math.inf
-    ):
+    if not (_everywhere(total > 0) and _everywhere(total < math.inf)):
         raise ExactRLError(
             f"tau + tau_prime is {total}: expected a positive finite number, because lift and surrogate divide by it"
         )
     return total
 
 
-def _outcomes(xp: Namespace[Any], log_policy: Any, returns: Any) -> tuple[Any, Any]:
-    log_policy, returns = xp.asarray(log_policy), xp.asarray(returns)
-    if not log_policy.ndim or not returns.ndim or log_policy.shape[-1] != returns.shape[-1]:
+def _everywhere(condition: Any) -> bool:
+    return condition if isinstance(condition, bool) else bool(condition.all())
+
+
+def _outcomes(xp: Namespace[Any], *arrays: Any) -> list[Any]:
+    """Return the arrays of one number system, after checking that they have the same trajectories on the last axis."""
+    found = [xp.asarray(x) for x in arrays]
+    if not all(x.ndim and x.shape[-1] == found[0].shape[-1] for x in found):
         raise ExactRLError(
-            f"log-probabilities have shape {tuple(log_policy.shape)} and returns {tuple(returns.shape)}: "
+            f"log-probabilities, returns and dynamics have shapes {', '.join(str(tuple(x.shape)) for x in found)}: "
             "expected the same number of trajectories on the last axis"
         )
-    return log_policy, returns
+    return found
+
+
+def _refuse_other_lengths(returns: Any, log_dynamics: Any) -> None:
+    if log_dynamics is not None:
+        _outcomes(namespace(returns, log_dynamics), returns, log_dynamics)
 
 
 def shaped_returns(log_policy: A, returns: A, tau: Any) -> A:
@@ -65,6 +72,7 @@ def log_lift(log_reference: A, returns: A, tau: Any, tau_prime: Any, log_dynamic
     Raises ExactRLError when tau + tau' is not positive.
     Source: ECPO, Eqs. 5 and 21; Lemma 8.
     """
+    _refuse_other_lengths(returns, log_dynamics)
     return log_boltzmann(shaped_returns(log_reference, returns, tau), total_temperature(tau, tau_prime), log_dynamics)
 
 
@@ -75,6 +83,7 @@ def surrogate(log_policy: A, returns: A, tau: Any, tau_prime: Any, log_dynamics:
     Any tau, tau' with tau + tau' > 0.  Raises ExactRLError when it is not positive.
     Source: ECPO, Eq. 7; with dynamics, Theorem 3.
     """
+    _refuse_other_lengths(returns, log_dynamics)
     return soft_value(shaped_returns(log_policy, returns, tau), total_temperature(tau, tau_prime), log_dynamics)
 
 
@@ -84,7 +93,8 @@ def lift_objective(log_policy: A, log_reference: A, returns: A, tau: Any, tau_pr
     Shapes: log_policy, log_reference, returns (..., N) -> (...); -inf where tau > 0 and the reference lacks mass.
     Source: ECPO, Eq. 4; with tau' = 0, Eq. 2.
     """
-    xp = namespace(log_policy, returns)
+    xp = namespace(log_policy, log_reference, returns)
+    log_policy, log_reference, returns = _outcomes(xp, log_policy, log_reference, returns)
     divergence = xp.scaled_log(xp.asarray(tau), kl(log_policy, log_reference))
     return expectation(log_policy, returns) - divergence + xp.asarray(tau_prime) * entropy(log_policy)
 
@@ -97,9 +107,10 @@ def lift_objective_with_dynamics(
     Shapes: all arrays (..., N) -> (...).
     Source: ECPO, Eq. 27.
     """
-    xp = namespace(log_policy, returns)
+    xp = namespace(log_policy, log_reference, returns, log_dynamics)
+    log_policy, log_reference, returns, log_dynamics = _outcomes(xp, log_policy, log_reference, returns, log_dynamics)
     log_joint = log_policy + log_dynamics
-    reward = expectation(log_joint, returns - xp.per_row(tau_prime) * log_policy)
+    reward = expectation(log_joint, returns - xp.scaled_log(xp.per_row(tau_prime), log_policy))
     return reward - xp.scaled_log(xp.asarray(tau), kl(log_joint, log_reference + log_dynamics))
 
 
@@ -121,6 +132,7 @@ def lift_weights(log_reference: A, returns: A, tau: Any, tau_prime: Any) -> A:
     Source: ECPO, Lemma 1.
     """
     xp = namespace(log_reference, returns)
+    log_reference, returns = _outcomes(xp, log_reference, returns)
     return (returns - xp.scaled_log(xp.per_row(tau_prime), log_reference)) / xp.per_row(
         total_temperature(tau, tau_prime)
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from exactrl.errors import Uncertain
 from exactrl.formulas.divergences import kl
 from exactrl.number_systems import A, namespace
 
@@ -62,7 +63,14 @@ def nearest_on_segment(target: A, first: A, second: A) -> A:
     low: Any = xp.sum(target) * 0
     high = low + 1
     for _ in range(xp.bisections):
-        middle = (low + high) / 2
-        rising = segment_slope(target, first, second, middle) > 0
+        for share in (8, 7):
+            middle = low + (high - low) * share / 16
+            try:
+                rising = segment_slope(target, first, second, middle) > 0
+                break
+            except Uncertain:
+                pass
+        else:
+            break
         low, high = xp.where(rising, middle, low), xp.where(rising, high, middle)
     return xp.enclosure(low, high)

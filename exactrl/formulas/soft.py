@@ -19,7 +19,7 @@ def soft_value(values: A, temperature: Any, log_base: A | None = None) -> A:
     xp = namespace(values, temperature)
     values = xp.asarray(values)
     temperature = xp.per_row(temperature)
-    score = values / temperature
+    score = xp.scaled_log(1 / temperature, values)
     total = xp.logsumexp(score if log_base is None else score + log_base, keepdims=True)
     value: A = (temperature * total)[..., 0]
     return value
@@ -33,5 +33,5 @@ def log_boltzmann(values: A, temperature: Any, log_base: A | None = None) -> A:
     """
     xp = namespace(values, temperature)
     values = xp.asarray(values)
-    score = values / xp.per_row(temperature)
+    score = xp.scaled_log(1 / xp.per_row(temperature), values)
     return score - xp.logsumexp(score if log_base is None else score + log_base, keepdims=True)

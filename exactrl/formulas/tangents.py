@@ -32,7 +32,9 @@ def reverse_kl_slope(log_policy: A, log_target: A, tangent: A) -> A:
 
     Source: ECPO, Eq. 14.
     """
-    return expectation(log_policy, tangent * (log_policy - log_target))
+    xp = namespace(log_policy, log_target, tangent)
+    weight = xp.exp(log_policy) * tangent
+    return xp.sum(xp.weighted(weight, log_policy) - xp.weighted(weight, log_target))
 
 
 def forward_kl_slope(log_target: A, tangent: A) -> A:

@@ -39,7 +39,7 @@ class ArrayNamespace:
         if self.name == "float64":
             return np.asarray(x, dtype=np.float64)
         if hasattr(x, "requires_grad"):
-            return x
+            return x if x.is_floating_point() else x.to(self._api.float64)
         return self._api.asarray(x, dtype=self._api.float64)
 
     def per_row(self, x: Any) -> Any:
@@ -89,13 +89,20 @@ class ArrayNamespace:
         return self._api.matmul(x, y)
 
     def where(self, condition: Any, x: Any, y: Any) -> Any:
-        return self._api.where(condition, self.asarray(x), self.asarray(y))
+        x, y = self._beside(x, y), self._beside(y, x)
+        return self._api.where(condition, x, y)
+
+    def _beside(self, x: Any, other: Any) -> Any:
+        """Return x as an array of the precision of the other one: a constant promotes nothing."""
+        if self.name == "tensors" and not hasattr(x, "requires_grad") and hasattr(other, "requires_grad"):
+            return self._api.asarray(float(x), dtype=other.dtype)
+        return self.asarray(x)
 
     def maximum(self, x: Any, y: Any) -> Any:
-        return self._api.maximum(x, self.asarray(y))
+        return self._api.maximum(x, self._beside(y, x))
 
     def minimum(self, x: Any, y: Any) -> Any:
-        return self._api.minimum(x, self.asarray(y))
+        return self._api.minimum(x, self._beside(y, x))
 
     def clip(self, x: Any, low: Any, high: Any) -> Any:
         return self.minimum(self.maximum(x, low), high)
@@ -112,19 +119,32 @@ class ArrayNamespace:
 
     def xlogy(self, x: Any, y: Any) -> Any:
         """Return x log y, 0 where x is 0."""
-        return self.weighted(x, self.log(y))
+        return self.weighted(x, self.log(self.where(x == 0, 1.0, y)))
 
     def weighted(self, weight: Any, x: Any) -> Any:
         """Return weight * x, 0 where the weight is 0 even if x is infinite or undefined."""
         with self._quiet():
-            return weight * self.where(weight == 0, 0.0, x)
+            return weight * self.where((weight == 0) & ~self._api.isfinite(x), 0.0, x)
+
+    def weighted_by_log(self, log_weight: Any, x: Any) -> Any:
+        """Return exp(log_weight) * x, 0 where log_weight is -inf; elsewhere an infinite x stays infinite.
+
+        The weight may underflow: a probability of 10^-1000 still is one.
+        """
+        with self._quiet():
+            x = self.where(log_weight == -np.inf, 0.0, x)
+            endless = self._api.isinf(x)
+            return self.where(endless, x, self.exp(log_weight) * self.where(endless, 0.0, x))
 
     def scaled_log(self, scale: Any, log_x: Any) -> Any:
         """Return scale * log_x, 0 where the scale is 0 (so that 0 log 0 = 0)."""
         if isinstance(scale, (int, float)):
             return scale * log_x if scale != 0 else self.where(log_x == 0, log_x, 0.0)
         with self._quiet():
-            return self.where(scale == 0, 0.0, scale * log_x)
+            endless = log_x == -np.inf
+            fixed = scale.detach() if hasattr(scale, "requires_grad") else scale
+            product = self.where(endless, fixed * log_x, scale * self.where(endless, 0.0, log_x))
+            return self.where(scale == 0, 0.0, product)
 
     def stack(self, xs: Sequence[Any], axis: int = 0) -> Any:
         return self._api.stack(list(xs), axis=axis)

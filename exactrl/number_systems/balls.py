@@ -8,6 +8,8 @@ intervals cannot decide raises `Uncertain`.
 from __future__ import annotations
 
 import contextlib
+import functools
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar, Self
@@ -17,6 +19,7 @@ from flint import arb, arb_mat, ctx, fmpq
 
 from exactrl.errors import Uncertain
 
+ANYTHING = arb(0, float("inf"))
 NEGATIVE_INFINITY = arb.neg_inf()
 POSITIVE_INFINITY = arb.pos_inf()
 
@@ -54,6 +57,8 @@ def _objects(x: Any) -> np.ndarray[Any, np.dtype[np.object_]]:
     if isinstance(x, (arb, Fraction, fmpq, int, float, np.number)):
         array[()] = ball(x)
         return array
+    if not isinstance(x, (list, tuple, np.ndarray)):
+        raise TypeError(f"no ball can be made of a {type(x).__name__}: give an int, a Fraction, a float or an arb")
     array = np.asarray(x, dtype=object)
     return np.asarray(_ball_each(array), dtype=object).reshape(array.shape)
 
@@ -164,7 +169,10 @@ class Balls:
         return self._wrap(-self.data)
 
     def __pow__(self, exponent: int, /) -> Self:
-        return self._wrap(self.data ** int(exponent))
+        count = operator.index(exponent)
+        if count < 1:
+            raise TypeError("a power of balls needs a positive integer as its exponent")
+        return self._wrap(functools.reduce(operator.mul, [self.data] * count))
 
     def __lt__(self, other: Any) -> Any:
         return np.asarray(_less(self.data, _objects(other)), dtype=bool)
@@ -212,9 +220,13 @@ def _exact(x: arb) -> Fraction:
 def _logsumexp(values: Sequence[arb]) -> arb:
     if any(x == POSITIVE_INFINITY for x in values):
         return POSITIVE_INFINITY
-    finite = [x for x in values if x != NEGATIVE_INFINITY]
+    # arb's != means certainly unequal, but a nan or an unbounded ball must stay in the sum.
+    surely_zero = [x == NEGATIVE_INFINITY for x in values]
+    finite = [x for x, zero in zip(values, surely_zero, strict=True) if not zero]
     if not finite:
         return NEGATIVE_INFINITY
+    if not all(x.is_finite() for x in finite):
+        return ANYTHING
     # An exact midpoint as the shift: any shift is correct, an exact one adds no width.
     shift = max((x.mid() for x in finite), key=float)
     total = arb(0)
@@ -275,7 +287,7 @@ class BallNamespace:
         return self._apply("abs", x)
 
     def softplus(self, x: Balls) -> Balls:
-        return self.logsumexp(self.stack([x, x - x], axis=-1))
+        return self.logsumexp(self.stack([x, Balls(np.zeros(x.shape, dtype=int))], axis=-1))
 
     def sum(self, x: Balls, axis: int = -1, keepdims: bool = False) -> Balls:
         add: Any = np.add
@@ -329,6 +341,10 @@ class BallNamespace:
         """Return weight * x, exactly 0 where the weight is exactly 0."""
         return self._apply("weighted", weight, x)
 
+    def weighted_by_log(self, log_weight: Balls, x: Balls) -> Balls:
+        """Return exp(log_weight) * x, exactly 0 where log_weight is -inf."""
+        return self.weighted(self.exp(log_weight), x)
+
     def scaled_log(self, scale: Any, log_x: Balls) -> Balls:
         return self._apply("weighted", scale, log_x)
 
@@ -358,7 +374,10 @@ class BallNamespace:
 
 
 def _certain_argmin(values: list[arb]) -> int:
-    best = min(range(len(values)), key=lambda i: float(values[i].mid()) if values[i].is_finite() else float("inf"))
+    best = 0
+    for i, value in enumerate(values):
+        if value < values[best] or value.mid() < values[best].mid():
+            best = i
     for i, value in enumerate(values):
         if i != best and not values[best] <= value:
             raise Uncertain(f"the least of {values} cannot be decided at {ctx.prec} bits")

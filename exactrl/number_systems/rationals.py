@@ -13,6 +13,10 @@ from typing import Any
 import numpy as np
 
 
+def _fraction(x: Any) -> Fraction:
+    return Fraction(int(x) if isinstance(x, np.integer) else x)
+
+
 def log_rational(x: Fraction) -> float:
     """Return log x in float64 for any rational x >= 0, however large its terms; 0 gives -inf."""
     if x < 0:
@@ -29,7 +33,7 @@ def as_fractions(x: Any) -> np.ndarray[Any, np.dtype[np.object_]]:
     array: Any = np.asarray(x, dtype=object)
     result = np.empty(array.shape, dtype=object)
     for index in np.ndindex(array.shape):
-        result[index] = Fraction(array[index])
+        result[index] = _fraction(array[index])
     return result
 
 
@@ -42,7 +46,7 @@ def float_logs(x: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 def normalised(weights: Iterable[Fraction | int]) -> list[Fraction]:
     """Return the weights divided exactly by their sum."""
-    values = [Fraction(w) for w in weights]
+    values = [_fraction(w) for w in weights]
     total = sum(values, Fraction(0))
     if total <= 0:
         raise ValueError("weights need a positive sum to be normalised")

@@ -13,7 +13,7 @@ import numpy as np
 
 from exactrl.formulas import log_lift
 from exactrl.number_systems import namespace
-from proofs_checks.extended import Extended, xlog
+from proofs_checks.extended import Extended, total, xlog
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex
 from proofs_checks.instances import Instance, Problem, Space
 
@@ -90,3 +90,16 @@ def printed_numerators(instance: Instance, name: str = "reference") -> list[Exte
         Extended(b) * ((Extended(r) - xlog(instance["tau_prime"], b)) / eta).exp()
         for b, r in zip(instance[name], instance["returns"], strict=True)
     ]
+
+
+def printed_lift(policy: Any, returns: Any, tau: Any, tau_prime: Any = 0) -> list[Extended]:
+    """The solution of the Lift step in extended reals, in the form of Eq. 21, which is 0 where the policy is."""
+    eta = Extended(tau) + tau_prime
+    weights = [((Extended(r) + xlog(tau, q)) / eta).exp() for q, r in zip(policy, returns, strict=True)]
+    normaliser = total(weights)
+    return [w / normaliser for w in weights]
+
+
+def printed_divergence(first: Any, second: Any) -> Extended:
+    """A divergence in extended reals, term by term."""
+    return total(xlog(x, x) - xlog(x, y) for x, y in zip(first, second, strict=True))

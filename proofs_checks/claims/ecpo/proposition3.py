@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from exactrl.formulas import kl, log_boltzmann
+from exactrl.formulas import expectation, kl, log_boltzmann
 from exactrl.number_systems import namespace
-from proofs_checks.claim import POINTWISE, Check, claim
-from proofs_checks.claims.ecpo.common import DETERMINISTIC, size
-from proofs_checks.fields import Real, Simplex, Unit
+from proofs_checks.claim import EXISTENCE, POINTWISE, Check, claim
+from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, lifted, size
+from proofs_checks.fields import NonNegative, Positive, Real, Simplex, Unit
 from proofs_checks.instances import Problem, Space
 from proofs_checks.symbolic import softmax_hessian
 
@@ -58,4 +58,45 @@ the_projection_is_convex.both_readings(
     ),
     assumptions=[DETERMINISTIC, "pi_theta(s) = softmax(phi_s^T theta)"],
     proof=softmax_hessian,
+)
+
+
+@claim(
+    "ecpo.prop3.global",
+    where="Sec. 3.2, before Proposition 3",
+    title="The Project step of a one-layer softmax policy has a global solution",
+    statement=r"For a one-layer softmax network policy, the Project step $\min_\theta D_{KL}(\bar\pi^*_{\tau,\tau'}\Vert\pi_\theta)$ can "
+    r"be solved to global optimality.",
+    kind="existence",
+    shape=EXISTENCE,
+    condition="coercive",
+    explanation="The objective is convex (Proposition 3), so a minimum, where there is one, is found by descent. There is one, because "
+    "the lift of a softmax policy is positive: along every direction in which the objective is not constant it grows without "
+    r"bound, at the rate $\max_\rho v^\top\phi(\rho)-\mathbb E_q v^\top\phi\ge\min_\rho q(\rho)\,(\max-\min)_\rho v^\top\phi(\rho)$. "
+    "For a target with zeros the minimum need not be attained.",
+)
+def the_objective_is_coercive(p: Problem) -> Check:
+    """The growth of the objective along a direction, against a positive multiple of the spread of the features."""
+    xp = namespace(p.features)
+    along = xp.sum(p.features * p.direction[..., None, :])
+    log_reference = log_boltzmann(xp.sum(p.features * p.theta[..., None, :]), 1)
+    log_lifted = lifted(p, log_reference)
+    rate = xp.max(along) - expectation(log_lifted, along)
+    least = xp.min(xp.exp(log_lifted))
+    return Check("coercive", rate, ">=", least * (xp.max(along) - xp.min(along)), scale=size(along))
+
+
+the_objective_is_coercive.both_readings(
+    space=Space(
+        {
+            "features": Real(("n", "d"), exponents=(-2, 0)),
+            "theta": Real(("d",), exponents=(-2, 0)),
+            "direction": Real(("d",), exponents=(-2, 2)),
+            "returns": Real(("n",), exponents=(-2, 1)),
+            "tau": Positive(exponents=(-1, 2)),
+            "tau_prime": NonNegative(exponents=(-1, 2)),
+        },
+        {"n": (1, 2, 4), "d": (1, 2)},
+    ),
+    assumptions=[DETERMINISTIC, "one-layer softmax network policy; the lift is that of such a policy", TEMPERATURES],
 )

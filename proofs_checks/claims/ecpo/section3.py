@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from exactrl.estimators import normalised_expectation, self_normalised_expectation
-from exactrl.formulas import lift_objective, lift_weights
+from exactrl.formulas import kl, lift_objective, lift_weights
 from exactrl.number_systems import namespace
-from proofs_checks.claim import EXISTENCE, EXPECTATION, OPTIMALITY, Check, Printed, claim
+from proofs_checks.claim import EXISTENCE, EXPECTATION, OPTIMALITY, POINTWISE, Check, Printed, claim
 from proofs_checks.claims.ecpo.common import (
     DETERMINISTIC,
     POSITIVE_REFERENCE,
@@ -22,6 +22,43 @@ from proofs_checks.claims.ecpo.common import (
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
 from proofs_checks.symbolic import lift_identity
+
+# Moderate sizes only: in floats the exponential of an extreme logarithm is 0 without being a counterexample.
+_SHORT = (-20, 0)
+
+
+@claim(
+    "ecpo.sec3.zero_avoiding",
+    where="Sec. 3",
+    title="One direction of the divergence forbids mass, the other demands it",
+    statement=r"$D_{KL}(\pi_\theta\Vert q)$ is infinite if $q=0$ and $\pi_\theta>0$ somewhere, and $D_{KL}(q\Vert\pi_\theta)$ is "
+    r"zero-avoiding in $\pi_\theta$: if $q>0$ then $\pi_\theta>0$ wherever the divergence is finite.",
+    kind="inequality",
+    shape=POINTWISE,
+    condition="infinite",
+)
+def missing_mass_is_infinite(p: Problem) -> list[Check]:
+    """A divergence is infinite where the second policy lacks mass of the first, and finite otherwise."""
+    xp = namespace(p.policy)
+    infinite = p.tau * 0 + float("inf")
+    checks = []
+    for name, first, second, lacking in (
+        ("reverse", p.log_policy, p.log_target, p.support_policy & ~p.support_target),
+        ("forward", p.log_target, p.log_policy, p.support_target & ~p.support_policy),
+    ):
+        missing, divergence = lacking.any(axis=-1), kl(first, second)
+        checks.append(Check(f"{name} is infinite", xp.where(missing, divergence, infinite), "==", infinite))
+        checks.append(Check(f"{name} is finite", xp.where(missing, p.tau * 0, divergence), "<", infinite))
+    return checks
+
+
+missing_mass_is_infinite.both_readings(
+    space=Space(
+        {"policy": Simplex(("n",), exponents=_SHORT), "target": Simplex(("n",), exponents=_SHORT), "tau": Positive()},
+        {"n": (1, 2, 3, 5)},
+    ),
+    assumptions=[DETERMINISTIC],
+)
 
 
 @claim(
@@ -43,7 +80,6 @@ def the_lift_is_positive(p: Problem) -> Any:
     return xp.min(xp.exp(lifted(p, p.log_reference))), ">", p.tau * 0
 
 
-# Moderate sizes only: in floats the exponential of an extreme logarithm is 0 without being a counterexample.
 _MODERATE: dict[str, Any] = {
     "returns": Real(("n",), exponents=(0, 0)),
     "tau": Positive(exponents=(0, 1)),
@@ -118,12 +154,12 @@ the_lift_is_optimal.reading(
 )
 def the_estimator_is_unbiased(p: Problem) -> Check:
     """Every component of the expectation over K-tuples equals the component of the gradient."""
-    scores = _softmax_scores(p)
+    scores = softmax_scores(p)
     expected = self_normalised_expectation(p.log_reference, _exponents(p), scores, p.samples)
-    return Check("unbiased", -expected, "==", -_mean(lifted(p, p.log_reference), scores))
+    return Check("unbiased", -expected, "==", -mean_score(lifted(p, p.log_reference), scores))
 
 
-def _softmax_scores(p: Problem) -> Any:
+def softmax_scores(p: Problem) -> Any:
     """The gradients of log pi_theta(rho) in the logits of a softmax policy, 1[rho = j] - pi_theta(j): (..., n, n)."""
     return np.eye(p.n, dtype=int).astype(object if p.policy.ndim == 1 else float) + -p.policy[..., None, :]
 
@@ -134,7 +170,8 @@ def _exponents(p: Problem) -> Any:
     return lift_weights(xp.where(p.support_reference, p.log_reference, 0), p.returns, p.tau, p.tau_prime)
 
 
-def _mean(log_weights: Any, scores: Any) -> Any:
+def mean_score(log_weights: Any, scores: Any) -> Any:
+    """The mean of the scores under weights given by their logarithms, (..., d)."""
     xp = namespace(log_weights)
     return xp.sum(xp.exp(log_weights)[..., None] * scores, axis=-2)
 
@@ -142,7 +179,8 @@ def _mean(log_weights: Any, scores: Any) -> Any:
 _ESTIMATOR_SIZES = {"n": (1, 2, 3), "samples": (1, 2, 3)}
 
 
-def _estimator_space(*, zeros: bool, samples: tuple[int, ...]) -> Space:
+def estimator_space(*, zeros: bool, samples: tuple[int, ...]) -> Space:
+    """References, returns, temperatures, a softmax policy and a number of samples."""
     fields = {
         "reference": Simplex(("n",), zeros=zeros, exponents=(-6, 0)),
         "returns": Real(("n",), exponents=(-2, 2)),
@@ -155,12 +193,12 @@ def _estimator_space(*, zeros: bool, samples: tuple[int, ...]) -> Space:
 
 the_estimator_is_unbiased.reading(
     "literal",
-    space=_estimator_space(zeros=True, samples=(1, 2, 3)),
+    space=estimator_space(zeros=True, samples=(1, 2, 3)),
     assumptions=[DETERMINISTIC, "K i.i.d. samples from the reference policy", TEMPERATURES],
 )
 the_estimator_is_unbiased.reading(
     "intended",
-    space=_estimator_space(zeros=False, samples=(2, 3, 4)),
+    space=estimator_space(zeros=False, samples=(2, 3, 4)),
     adds=[POSITIVE_REFERENCE, "K >= 2", "pi_theta is a softmax policy in its logits"],
 )
 
@@ -181,8 +219,8 @@ the_estimator_is_unbiased.reading(
 def the_normalised_estimator_is_unbiased(p: Problem) -> list[Check]:
     """The exactly normalised estimator has the gradient as its mean; the self-normalised one comes near at rate 1/K."""
     xp = namespace(p.log_reference)
-    scores, omega = _softmax_scores(p), _exponents(p)
-    gradient = -_mean(lifted(p, p.log_reference), scores)
+    scores, omega = softmax_scores(p), _exponents(p)
+    gradient = -mean_score(lifted(p, p.log_reference), scores)
     bias = -self_normalised_expectation(p.log_reference, omega, scores, p.samples) - gradient
     log_z = xp.logsumexp(p.log_reference + omega)
     spread = xp.exp(xp.logsumexp(p.log_reference + 2 * omega) - 2 * log_z)
@@ -194,6 +232,6 @@ def the_normalised_estimator_is_unbiased(p: Problem) -> list[Check]:
 
 
 the_normalised_estimator_is_unbiased.both_readings(
-    space=_estimator_space(zeros=True, samples=(1, 2, 3, 5)),
+    space=estimator_space(zeros=True, samples=(1, 2, 3, 5)),
     assumptions=[DETERMINISTIC, "K i.i.d. samples from the reference policy", TEMPERATURES],
 )

@@ -75,7 +75,8 @@ the_soft_value_is_the_optimum.both_readings(
 )
 
 
-def _action_space(*, zeros: bool, **more: Any) -> Space:
+def action_space(*, zeros: bool, **more: Any) -> Space:
+    """Action values, a reference and temperatures at one state, with further fields."""
     fields = {
         "action_values": Real(("n",), exponents=(-3, 3)),
         "reference": Simplex(("n",), zeros=zeros, exponents=(-12, 0)),
@@ -85,13 +86,15 @@ def _action_space(*, zeros: bool, **more: Any) -> Space:
     return Space(fields | more, {"n": (1, 2, 3, 5)})
 
 
-def _one_sample(p: Problem) -> Any:
+def one_sample_mean(p: Problem) -> Any:
+    """The mean of the one-sample estimate Q - tau' log reference under the reference."""
     xp = namespace(p.reference)
     logs = xp.where(p.support_reference, p.log_reference, 0)
     return expectation(p.log_reference, p.action_values - xp.per_row(p.tau_prime) * logs)
 
 
-def _value_scale(p: Problem) -> Any:
+def value_scale(p: Problem) -> Any:
+    """The size of the terms of the soft value, for rounding."""
     return term_size(p, size(p.action_values), p.log_reference, p.tau_prime)
 
 
@@ -113,16 +116,16 @@ def _value_scale(p: Problem) -> Any:
 def the_one_sample_estimate_is_unbiased(p: Problem) -> Check:
     """The mean of the estimate equals the soft value."""
     value = surrogate(p.log_reference, p.action_values, p.tau, p.tau_prime)
-    return Check("unbiased", _one_sample(p), "==", value, scale=_value_scale(p))
+    return Check("unbiased", one_sample_mean(p), "==", value, scale=value_scale(p))
 
 
 the_one_sample_estimate_is_unbiased.reading(
     "literal",
-    space=_action_space(zeros=True),
+    space=action_space(zeros=True),
     assumptions=[DETERMINISTIC, "a is sampled from the reference", TEMPERATURES],
 )
 the_one_sample_estimate_is_unbiased.reading(
-    "intended", space=_action_space(zeros=False), adds=["the reference gives every action positive probability"]
+    "intended", space=action_space(zeros=False), adds=["the reference gives every action positive probability"]
 )
 
 
@@ -141,13 +144,13 @@ the_one_sample_estimate_is_unbiased.reading(
 def the_one_sample_estimate_is_a_lower_bound(p: Problem) -> list[Check]:
     """Jensen's inequality from below, Hoeffding's lemma from above."""
     xp = namespace(p.reference)
-    value, mean = surrogate(p.log_reference, p.action_values, p.tau, p.tau_prime), _one_sample(p)
+    value, mean = surrogate(p.log_reference, p.action_values, p.tau, p.tau_prime), one_sample_mean(p)
     logs = xp.where(p.support_reference, p.log_reference, 0)
     shaped = p.action_values - xp.per_row(p.tau_prime) * logs
     high = xp.max(xp.where(p.support_reference, shaped, -float("inf")))
     low = xp.min(xp.where(p.support_reference, shaped, float("inf")))
     gap = (high - low) * (high - low) / (8 * (p.tau + p.tau_prime))
-    scale = _value_scale(p)
+    scale = value_scale(p)
     return [
         Check("lower bound", mean, "<=", value, scale=scale),
         Check("gap", value - mean, "<=", gap, scale=scale),
@@ -155,7 +158,7 @@ def the_one_sample_estimate_is_a_lower_bound(p: Problem) -> list[Check]:
 
 
 the_one_sample_estimate_is_a_lower_bound.both_readings(
-    space=_action_space(zeros=True), assumptions=[DETERMINISTIC, "a is sampled from the reference", TEMPERATURES]
+    space=action_space(zeros=True), assumptions=[DETERMINISTIC, "a is sampled from the reference", TEMPERATURES]
 )
 
 
@@ -212,11 +215,11 @@ _GRADIENT: dict[str, Any] = {
 }
 
 the_printed_gradient.reading(
-    "literal", space=_action_space(zeros=True, **_GRADIENT), assumptions=[DETERMINISTIC, TEMPERATURES]
+    "literal", space=action_space(zeros=True, **_GRADIENT), assumptions=[DETERMINISTIC, TEMPERATURES]
 )
 the_printed_gradient.reading(
     "intended",
-    space=_action_space(zeros=True, **_GRADIENT),
+    space=action_space(zeros=True, **_GRADIENT),
     adds=["the minus sign that the last line of the proof has", "pi_theta is positive and differentiable"],
     sides=lambda p: _gradient(p, sign=-1),
 )

@@ -58,8 +58,8 @@ def on_the_simplex(p: Problem, *, anytime: bool) -> Check:
     return _check(p, _regret(p, p.log_start, best, None, anytime=anytime))
 
 
-def on_a_segment(p: Problem, *, anytime: bool) -> Check:
-    """The class is the segment from the uniform policy to a far one, inside the simplex; the start is uniform."""
+def both_regrets(p: Problem, *, anytime: bool) -> tuple[Any, Any]:
+    """The regrets from the uniform policy on two convex classes: the simplex, and the segment to a far policy."""
     xp = namespace(p.far)
     uniform = p.far * 0 + xp.asarray(1) / p.n
 
@@ -67,16 +67,14 @@ def on_a_segment(p: Problem, *, anytime: bool) -> Check:
         weight = nearest_on_segment(xp.exp(log_target), uniform, p.far)
         return xp.log(mixture(uniform, p.far, weight))
 
+    whole = _regret(p, xp.log(uniform), xp.max(p.returns), None, anytime=anytime)
     best = xp.maximum(xp.sum(uniform * p.returns), xp.sum(p.far * p.returns))
-    return _check(p, _regret(p, xp.log(uniform), best, project, anytime=anytime))
+    return whole, _regret(p, xp.log(uniform), best, project, anytime=anytime)
 
 
 def both_classes(p: Problem, *, anytime: bool) -> list[Check]:
-    """The two convex classes at once: the simplex and a segment, both from the uniform policy."""
-    xp = namespace(p.far)
-    uniform = xp.log(p.far * 0 + xp.asarray(1) / p.n)
-    whole = _check(p, _regret(p, uniform, xp.max(p.returns), None, anytime=anytime))
-    return [whole, on_a_segment(p, anytime=anytime)]
+    """The bound on both convex classes at once."""
+    return [_check(p, regret) for regret in both_regrets(p, anytime=anytime)]
 
 
 _LITERAL = Space(
