@@ -16,6 +16,7 @@ from exactrl import __version__
 from exactrl.errors import ExactRLError
 
 GROUP = "exactrl.commands"
+INTERRUPTED = 130
 
 
 class InstalledCommands(click.Group):
@@ -48,6 +49,9 @@ class InstalledCommands(click.Group):
             return super().invoke(ctx)
         except ExactRLError as error:
             raise BadInput(str(error)) from None
+        except KeyboardInterrupt:
+            click.echo("interrupted; the same command takes up where it stopped", err=True)
+            raise SystemExit(INTERRUPTED) from None
 
 
 class BadInput(click.ClickException):

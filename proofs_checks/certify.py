@@ -51,9 +51,10 @@ def _satisfied(left: arb, relation: str, right: arb) -> bool:
     return bool(decide[relation])
 
 
-def _tied(left: arb, right: arb) -> bool:
+def _tied(left: arb, right: arb, bits: int) -> bool:
+    """Whether the sides agree to two thirds of the working precision."""
     difference = abs(left - right)
-    return bool(difference.is_finite() and difference < arb(2) ** -200 * (abs(left) + abs(right) + 1))
+    return bool(difference.is_finite() and difference < (abs(left) + abs(right) + 1) / arb(2) ** (2 * bits // 3))
 
 
 def _judge(check: Check, bits: int) -> Finding:
@@ -63,7 +64,7 @@ def _judge(check: Check, bits: int) -> Finding:
             return Finding("violated", check.name, index, check.relation, bits, check.asserted)
         if not _satisfied(x, check.relation, y):
             # Only ever-narrower balls settle what is left, except where the sides agree beyond any doubt.
-            worst = "tied" if _tied(x, y) and worst != "undecided" else "undecided"
+            worst = "tied" if _tied(x, y, bits) and worst != "undecided" else "undecided"
     return Finding(worst, check.name, (), check.relation, bits, check.asserted)
 
 
@@ -99,10 +100,10 @@ def examine(
                         findings.append(Finding(blocked, check.name) if blocked else _judge(check, bits))
             except Uncertain:
                 continue
-        violated = [f for f in findings if f.outcome == "violated"]
+        violated = sorted((f for f in findings if f.outcome == "violated"), key=lambda f: not f.asserted)
         if violated:
             return violated[0]
-        open_ = [f for f in findings if f.outcome == "undecided"]
+        open_ = [f for f in findings if f.outcome in ("undecided", "tied")]
         if not open_:
             return findings[0] if findings else Finding("not given")
         last = open_[0]

@@ -199,7 +199,7 @@ def select(patterns: Iterable[str]) -> list[Claim]:
             chosen |= {id: c for id, c in known.items() if c.source == pattern}
         else:
             near = [id for id in known if id.startswith(pattern)][:3] if pattern else []
-            near = near or difflib.get_close_matches(pattern, [*known, *sources], n=3, cutoff=0.4)
+            near = near or difflib.get_close_matches(pattern.lower().strip(), [*known, *sources], n=3, cutoff=0.0)
             hint = f"; did you mean {', '.join(near)}?" if near else ""
             raise ExactRLError(
                 f"no claim has the id {pattern!r} and no source is called so{hint} (`exactrl claims` lists them)"

@@ -104,6 +104,9 @@ def verify(
         pieces = own_pieces(chosen, profile, seed, instance=instance, mdp=mdp)
     else:
         pieces = pieces_of(chosen, profile, seed)
+    absent = [id for id in expected if id not in {piece.claim for piece in pieces}]
+    if absent:
+        raise ExactRLError(f"{expect}: {absent[0]} is not among the claims to judge: name it too, or drop it")
     click.echo(f"seed {seed}, profile {profile}", err=True)
     with click.progressbar(length=len(pieces), label="judging", file=sys.stderr) as bar:
         verdicts, certificates = run(
@@ -157,9 +160,10 @@ def check(files: tuple[Path, ...], as_json: bool) -> None:
     Exit status: 0 all accepted, 1 one was rejected, 2 one could not be read.
     """
     arguments = [sys.executable, "-I", str(CHECKER), "--", *map(str, files)]
-    finished = subprocess.run(arguments, check=False, stdout=subprocess.PIPE, text=True)
+    finished = subprocess.run(arguments, check=False, capture_output=True, text=True)
+    click.echo(finished.stderr, nl=False, err=True)
     if as_json:
-        lines = finished.stdout.splitlines()
+        lines = finished.stdout.splitlines() + finished.stderr.splitlines()
         click.echo(json.dumps([{"accepted": line.startswith("ok "), "message": line} for line in lines], indent=2))
     else:
         click.echo(finished.stdout, nl=False)

@@ -18,26 +18,27 @@ def decimal(x: arb, *, last: bool = False) -> str | None:
         return "inf" if x > 0 else "-inf" if x < 0 else None
     if x.contains(0):
         return "0" if last else None
-    exponent = _whole((abs(x).mid().log() / arb(10).log()).mid())
-    digits = None if exponent is None else _digits(x, exponent)
-    if exponent is None or digits is None:
+    guess = _whole((abs(x).mid().log() / arb(10).log()).mid())
+    if guess is None:
         return None
-    # The guess of the exponent may be one off beside a power of ten.
-    shift = len(str(digits)) - DIGITS
-    if shift:
-        exponent += shift
-        digits = _digits(x, exponent)
-    if digits is None:
-        return None
-    if digits == 10**DIGITS:
-        digits, exponent = digits // 10, exponent + 1
-    text = str(digits).rstrip("0")
-    return ("-" if x < 0 else "") + text[0] + ("." + text[1:] if len(text) > 1 else "") + f"e{exponent}"
+    # The guess may be one off beside a power of ten: the exponent is the largest with 10^exponent <= |x| for certain.
+    for exponent in (guess + 1, guess, guess - 1):
+        scaled = _scaled(abs(x), DIGITS - 1 - exponent)
+        if scaled >= 10 ** (DIGITS - 1):
+            digits = _whole(scaled + arb(1) / 2)
+            return None if digits is None else ("-" if x < 0 else "") + _spell(str(digits), exponent)
+    return None
 
 
-def _digits(x: arb, exponent: int) -> int | None:
-    """The 20 digits of |x| whose leading one stands at 10^exponent, or None where the ball leaves a choice."""
-    return _whole(abs(x) * arb(10) ** (DIGITS - 1 - exponent) + arb(1) / 2)
+def _spell(digits: str, exponent: int) -> str:
+    exponent += len(digits) - DIGITS  # 9.99...9 may have become 10
+    tail = digits[1:].rstrip("0")
+    return digits[0] + ("." + tail if tail else "") + f"e{exponent}"
+
+
+def _scaled(x: arb, power: int) -> arb:
+    """x 10^power; a division where that is exact, so that ties are seen."""
+    return x * arb(10) ** power if power >= 0 else x / arb(10) ** -power
 
 
 def _whole(x: arb) -> int | None:

@@ -24,9 +24,8 @@ def _text(id: str, result: dict[str, Any], seed: int) -> str:
     lines = [f"{id} ({claim.where}): {claim.title}", f"  {claim.statement}", f"  verdict: {entry['verdict']}"]
     certificate = result["certificate"]
     if certificate is None:
-        lines.append(
-            f"  tried on {entry['instances']:,} instances (seed {seed}); worst margin {entry['worst_margin']:.2g}"
-        )
+        margin = "none in floats" if entry["worst_margin"] is None else f"{entry['worst_margin']:.2g}"
+        lines.append(f"  tried on {entry['instances']:,} instances (seed {seed}); worst margin {margin}")
     else:
         lines.append("  counterexample, in exact fractions:")
         lines += [f"    {name} = {fractions(value)}" for name, value in certificate["instance"].items()]

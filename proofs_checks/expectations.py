@@ -6,7 +6,7 @@ from pathlib import Path
 
 from exactrl.errors import ExactRLError
 from exactrl.files import read_json
-from proofs_checks.claim import select
+from proofs_checks.claim import registry, select
 
 VERDICTS = ("proved", "certified", "survived", "refuted", "ill-posed", "undecided")
 
@@ -19,7 +19,12 @@ def read_expectations(path: Path) -> dict[str, dict[str, str]]:
     for id, readings in data.items():
         if not isinstance(readings, dict):
             raise ExactRLError(f"{path}: {id} is {readings!r}: expected an object {{reading: verdict}}")
-        select([id])
+        if id not in registry():
+            try:
+                select([id])
+            except ExactRLError as error:
+                raise ExactRLError(f"{path}: {error}") from None
+            raise ExactRLError(f"{path}: {id} is a source: expected the id of one claim")
         for reading, verdict in readings.items():
             if reading not in ("literal", "intended"):
                 raise ExactRLError(f"{path}: {id} has a reading {reading!r}: expected literal or intended")

@@ -59,8 +59,9 @@ def margins(checks: list[Check], batch: int) -> NDArray[np.float64]:
         margin = _margin(check)
         margin = margin.reshape(margin.shape[0], -1).min(axis=1) if margin.ndim else np.full(batch, margin)
         for left, relation, right in check.given:
-            holds = _margin(Check("given", left, relation, right, scale=0.0)) > 0
-            margin = np.where(holds.reshape(batch, -1).all(axis=1), margin, np.inf)
+            holds = _margin(Check("given", left, relation, right, scale=0.0)) >= 0
+            holds = holds.reshape(batch, -1).all(axis=1) if holds.ndim else holds
+            margin = np.where(holds, margin, np.inf)
         worst = np.where(np.isnan(margin) | np.isnan(worst), np.nan, np.minimum(worst, margin))
     return worst
 

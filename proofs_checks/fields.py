@@ -141,6 +141,9 @@ class Bounded(Field):
     def values(self, raw: Raw) -> Floats:
         return raw[..., 0] / 12.0
 
+    def logs(self, raw: Raw) -> Floats:
+        return super().logs(raw) - math.log(12.0)
+
     def exact(self, raw: Raw) -> Exact:
         return _divided(super().exact(raw), 12)
 
@@ -216,7 +219,7 @@ class Simplex(Field):
         if wrong is None:
             for index in np.ndindex(array.shape[:-1]):
                 if array[index].sum() != 1:
-                    wrong = f"{list(index) or ''} sums to {array[index].sum()}, expected exactly 1"
+                    wrong = f"{list(index) or ''} sums to {array[index].sum()}, expected exactly 1".strip()
         return wrong
 
     def weight(self, value: Exact) -> int:
@@ -240,11 +243,11 @@ class Simplex(Field):
             for i in range(size):
                 yield np.array([Fraction(int(j == i)) for j in range(size)], dtype=object)
         for parts in (2, 3, 4, 5, 10):
-            weights = np.array([Fraction(round(p * parts)) for p in row], dtype=object)
-            if not self.zeros:
-                weights = np.array([max(w, Fraction(1)) for w in weights], dtype=object)
-            if weights.sum() > 0:
-                yield normalise(weights)
+            rounded = [Fraction(round(p * parts)) for p in row]
+            kept = [max(w, Fraction(1)) if p > 0 else w for w, p in zip(rounded, row, strict=True)]
+            for weights in (np.array(w, dtype=object) for w in ((rounded, kept) if self.zeros else (kept,))):
+                if weights.sum() > 0:
+                    yield normalise(weights)
 
 
 def normalise(weights: Any) -> Any:

@@ -163,7 +163,7 @@ class Space:
                 continue
             try:
                 array = as_fractions(value)
-            except (TypeError, ValueError, ZeroDivisionError) as error:
+            except (TypeError, ValueError, ArithmeticError) as error:
                 raise ExactRLError(f'{name} is no array of rationals such as "1/3": {error}') from None
             instance[name] = array if array.shape else array[()]
         self.refuse_faults(instance)
@@ -187,9 +187,10 @@ class Space:
         for name, kind in self.fields.items():
             if dimension not in kind.shape:
                 continue
-            axis = kind.shape.index(dimension)
-            value = np.delete(np.asarray(instance[name], dtype=object), i, axis=axis)
-            if isinstance(kind, Simplex) and axis == value.ndim - 1:
+            value = np.asarray(instance[name], dtype=object)
+            for axis in (a for a, d in enumerate(kind.shape) if d == dimension):
+                value = np.delete(value, i, axis=axis)
+            if isinstance(kind, Simplex) and kind.shape[-1] == dimension:
                 if not all(row.sum() > 0 for row in value.reshape(-1, value.shape[-1])):
                     return instance
                 value = normalise(value)

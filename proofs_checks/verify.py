@@ -11,15 +11,19 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import exactrl
+import proofs_checks
 from exactrl import __version__
 from exactrl.errors import ExactRLError
 from exactrl.files import read_json, write_json_atomically
@@ -143,7 +147,9 @@ def _settle(
         elif bits == SWEEP_BITS:
             found.instances += finding.outcome != "undecided"
         elif finding.outcome == "undecided":
-            unsettled = f"a suspicion about {finding.check!r} stayed open at {certify.PRECISIONS[-1]} bits"
+            unsettled = (
+                f"a suspicion about {finding.check or 'the statement'!r} stayed open at {certify.PRECISIONS[-1]} bits"
+            )
     if violations:
         return "refuted", _refutation(reading, violations), None
     if reading.printed is not None:
@@ -263,8 +269,17 @@ def _run(pieces: Sequence[Piece], jobs: int) -> Iterator[tuple[Piece, Result]]:
 
 
 def _prepare(out: Path) -> Path:
-    parts = out / PARTS
+    parts, folder = out / PARTS, out / "certificates"
+    for path in (out / "verdicts.json", out / "index.html"):
+        if path.is_dir():
+            raise ExactRLError(f"the output folder {out} cannot be written: {path} is a folder; choose another --out")
     try:
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(f"{folder} is no folder")
+        for cut_short in folder.glob(".*.tmp"):
+            cut_short.unlink()
+        for cut_short in out.glob(".*.tmp"):
+            cut_short.unlink()
         parts.mkdir(parents=True, exist_ok=True)
         (out / "certificates").mkdir(exist_ok=True)
         probe = parts / ".probe"
@@ -277,8 +292,18 @@ def _prepare(out: Path) -> Path:
     return parts
 
 
+@cache
+def _code() -> str:
+    """A digest of the code that judges, so that a part judged by other code is not believed."""
+    digest = hashlib.sha256()
+    for package in (exactrl, proofs_checks):
+        for file in sorted(Path(str(package.__file__)).parent.rglob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def _key(piece: Piece) -> list[Any]:
-    return [__version__, piece.claim, piece.reading, piece.profile, piece.seed, piece.own]
+    return [__version__, _code(), piece.claim, piece.reading, piece.profile, piece.seed, piece.own]
 
 
 def _finished(parts: Path, piece: Piece) -> Result | None:
@@ -289,7 +314,9 @@ def _finished(parts: Path, piece: Piece) -> Result | None:
         saved = read_json(path)
     except ExactRLError:
         return None  # cut short by a kill: judged again
-    return saved["result"] if isinstance(saved, dict) and saved.get("key") == _key(piece) else None
+    return (
+        saved["result"] if isinstance(saved, dict) and saved.get("key") == _key(piece) and "result" in saved else None
+    )
 
 
 def _assemble(pieces: Sequence[Piece], results: dict[str, Result], profile: str, seed: int) -> Result:
@@ -329,9 +356,7 @@ def _write(out: Path, parts: Path, verdicts: Result, certificates: dict[str, Res
     for name, certificate in certificates.items():
         write_json_atomically(folder / f"{name}.json", certificate)
     write_json_atomically(out / "verdicts.json", verdicts)
-    for part in parts.glob("*.json"):
-        part.unlink()
-    parts.rmdir()
+    shutil.rmtree(parts, ignore_errors=True)
 
 
 def differences(verdicts: Result, expected: dict[str, dict[str, str]]) -> list[str]:

@@ -19,7 +19,7 @@ def log_expected_exp(log_values: A, transitions: A) -> A:
     range.
     """
     xp = namespace(log_values, transitions)
-    top = xp.max(log_values)
+    top = xp.midpoint(xp.max(log_values))
     return xp.log(xp.matmul(transitions, xp.exp(log_values - top))) + top
 
 

@@ -172,6 +172,10 @@ class ArrayNamespace:
             return np.take_along_axis(x, np.asarray(index)[..., None, None], axis=-2)[..., 0, :]
         return self._api.take_along_dim(x, index[..., None, None], dim=-2)[..., 0, :]
 
+    def midpoint(self, x: Any) -> Any:
+        """Return x: a float is its own midpoint."""
+        return x
+
     def enclosure(self, low: Any, high: Any) -> Any:
         """Return the middle of a bracket."""
         return (low + high) / 2

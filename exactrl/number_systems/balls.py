@@ -249,6 +249,7 @@ class BallNamespace:
         "weighted": np.frompyfunc(_weighted, 2, 1),
         "maximum": np.frompyfunc(lambda x, y: x.max(y), 2, 1),
         "minimum": np.frompyfunc(lambda x, y: x.min(y), 2, 1),
+        "midpoint": np.frompyfunc(lambda x: x.mid(), 1, 1),
         "enclosure": np.frompyfunc(lambda x, y: x.union(y), 2, 1),
     }
 
@@ -367,6 +368,10 @@ class BallNamespace:
 
     def select(self, x: Balls, index: Any) -> Balls:
         return Balls._wrap(np.take_along_axis(x.data, np.asarray(index)[..., None, None], axis=-2)[..., 0, :])
+
+    def midpoint(self, x: Balls) -> Balls:
+        """Return exact balls without radius: shifting by them adds no width."""
+        return self._apply("midpoint", x)
 
     def enclosure(self, low: Balls, high: Balls) -> Balls:
         """Return the smallest balls around both ends of a bracket."""

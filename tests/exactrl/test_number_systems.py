@@ -145,7 +145,7 @@ CASES = {
     "power": Case(lambda xp, x, y: x**3, lambda x, y: x * x * x),
 }
 # Held by their own tests below: no value, or a value that only the system at hand defines.
-APART = {"name", "bisections", "argmin", "enclosure"}
+APART = {"name", "bisections", "argmin", "enclosure", "midpoint"}
 
 
 def test_every_function_of_the_closed_list_is_held_against_high_precision():
@@ -694,3 +694,21 @@ def test_normalised_weights_sum_to_one_exactly(weights):
 def test_weights_without_a_positive_sum_are_refused(weights):
     with pytest.raises(ValueError, match="weights need a positive sum to be normalised"):
         normalised(weights)
+
+
+def test_a_midpoint_is_exact_and_inside_its_ball_and_a_float_is_its_own():
+    wide = Balls(arb(1, 0.25))
+    middle = balls.midpoint(wide).data[()]
+    assert middle.is_exact()
+    assert wide.data[()].contains(middle)
+    assert float64.midpoint(np.float64(3.5)) == 3.5
+
+
+def test_a_long_backward_recursion_in_balls_stays_narrow():
+    from exactrl.formulas import backward_log_partition
+
+    with precision(128):
+        transitions = Balls([[Fraction(1, 3), Fraction(2, 3)], [Fraction(1, 2), Fraction(1, 2)]])
+        score = Balls([[Fraction(1, 7)], [Fraction(-2, 5)]])
+        value = backward_log_partition([score] * 300, transitions, Balls([Fraction(1, 2), Fraction(1, 2)]))
+        assert float(value.data[()].rad()) < 1e-25
