@@ -1,7 +1,8 @@
 """Certification: a suspicion becomes a fact, or not, in ball arithmetic at rising precision.
 
 The same sides that were searched in float64 are evaluated in balls.  A relation is certainly false when every point of
-the two intervals violates it; it is left alone when the sides agree to 60 digits, and undecided otherwise.
+the two intervals violates it; it is left alone when it certainly holds
+or the sides agree to two thirds of the highest precision, and undecided otherwise.
 """
 
 from __future__ import annotations

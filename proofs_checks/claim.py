@@ -66,12 +66,14 @@ class Printed:
 
     space: Space
     evaluate: Callable[[Instance], object]
-    examples: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A claim under a list of assumptions."""
+    """A claim under a list of assumptions.
+
+    `effort` is the share of the budget that it gets: less than 1 where a single instance costs many steps.
+    """
 
     claim: str
     name: ReadingName
@@ -81,7 +83,7 @@ class Reading:
     condition: str
     printed: Printed | None = None
     proof: Callable[[], str] | None = None
-    examples: tuple[dict[str, Any], ...] = ()
+    effort: float = 1.0
 
     def checks(self, problem: Problem) -> list[Check]:
         """Evaluate both sides on a problem."""
@@ -122,21 +124,13 @@ class Claim:
         sides: Sides | None = None,
         printed: Printed | None = None,
         proof: Callable[[], str] | None = None,
-        examples: Sequence[dict[str, Any]] = (),
+        effort: float = 1.0,
     ) -> None:
         """Declare a reading: `assumptions` as printed, `adds` what a friendly expert adds to them."""
         if name == "intended" and not assumptions and "literal" in self.readings:
             assumptions = self.readings["literal"].assumptions
         self.readings[name] = Reading(
-            self.id,
-            name,
-            (*assumptions, *adds),
-            space,
-            sides or self.sides,
-            self.condition,
-            printed,
-            proof,
-            tuple(examples),
+            self.id, name, (*assumptions, *adds), space, sides or self.sides, self.condition, printed, proof, effort
         )
 
     def both_readings(self, *, space: Space, assumptions: Sequence[str] = (), **options: Any) -> None:

@@ -7,7 +7,7 @@ same seed and profile give the same search on every machine.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,11 @@ class Budget:
     population: int
     suspects: int = 12
     swept: int = 6
+
+    def share(self, effort: float) -> Budget:
+        """Return the part of the budget that a costly reading gets."""
+        draws, generations = (max(1, round(x * effort)) for x in (self.draws, self.generations))
+        return replace(self, draws=draws, generations=generations)
 
 
 QUICK = Budget(draws=2_000, generations=12, population=1_000)
@@ -59,7 +64,7 @@ def margins(checks: list[Check], batch: int) -> NDArray[np.float64]:
         margin = _margin(check)
         margin = margin.reshape(margin.shape[0], -1).min(axis=1) if margin.ndim else np.full(batch, margin)
         for left, relation, right in check.given:
-            holds = _margin(Check("given", left, relation, right, scale=0.0)) >= 0
+            holds: Any = _margin(Check("given", left, relation, right, scale=0.0)) >= 0
             holds = holds.reshape(batch, -1).all(axis=1) if holds.ndim else holds
             margin = np.where(holds, margin, np.inf)
         worst = np.where(np.isnan(margin) | np.isnan(worst), np.nan, np.minimum(worst, margin))

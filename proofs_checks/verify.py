@@ -71,8 +71,9 @@ def judge(piece: Piece) -> Result:
     if "fixed" in own:
         reading = with_fixed(reading, {name: _rationals(value) for name, value in own["fixed"].items()})
     words = [piece.seed, *hashlib.sha256(piece.name.encode()).digest()[:8]]
-    found = search(reading, np.random.SeedSequence(words), PROFILES[piece.profile])
-    verdict, certificate, reason = _settle(reading, found, PROFILES[piece.profile], np.random.SeedSequence([*words, 1]))
+    budget = PROFILES[piece.profile].share(reading.effort)
+    found = search(reading, np.random.SeedSequence(words), budget)
+    verdict, certificate, reason = _settle(reading, found, budget, np.random.SeedSequence([*words, 1]))
     proof = None
     if verdict == "survived" and reading.proof is not None:
         proof, verdict = reading.proof(), "proved"
@@ -147,9 +148,8 @@ def _settle(
         elif bits == SWEEP_BITS:
             found.instances += finding.outcome != "undecided"
         elif finding.outcome == "undecided":
-            unsettled = (
-                f"a suspicion about {finding.check or 'the statement'!r} stayed open at {certify.PRECISIONS[-1]} bits"
-            )
+            what = finding.check or reading.condition
+            unsettled = f"a suspicion about {what!r} stayed open at {certify.PRECISIONS[-1]} bits"
     if violations:
         return "refuted", _refutation(reading, violations), None
     if reading.printed is not None:

@@ -84,7 +84,7 @@ _LITERAL = Space(
 )
 _INTENDED = Space(
     {"far": Simplex(("n",), exponents=(-6, 0)), "returns": Bounded(("n",))},
-    {"n": (2, 3, 6), "horizon": (1, 2, 3, 10, 40)},
+    {"n": (2, 3, 6), "horizon": (1, 2, 3, 8, 25)},
     counts=("horizon",),
 )
 
@@ -111,7 +111,7 @@ def regret_with_known_horizon(p: Problem) -> Any:
 
 regret_with_known_horizon.reading("literal", space=_LITERAL, assumptions=[DETERMINISTIC, CONVEX, FIXED])
 regret_with_known_horizon.reading(
-    "intended", space=_INTENDED, adds=ADDED, sides=lambda p: both_classes(p, anytime=False)
+    "intended", space=_INTENDED, adds=ADDED, effort=0.3, sides=lambda p: both_classes(p, anytime=False)
 )
 
 
@@ -134,4 +134,6 @@ def regret_at_any_time(p: Problem) -> Any:
 
 
 regret_at_any_time.reading("literal", space=_LITERAL, assumptions=[DETERMINISTIC, CONVEX, ANYTIME])
-regret_at_any_time.reading("intended", space=_INTENDED, adds=ADDED, sides=lambda p: both_classes(p, anytime=True))
+regret_at_any_time.reading(
+    "intended", space=_INTENDED, adds=ADDED, effort=0.3, sides=lambda p: both_classes(p, anytime=True)
+)

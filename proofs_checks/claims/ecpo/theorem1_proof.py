@@ -287,4 +287,6 @@ def _sum_space(*, horizons: tuple[int, ...]) -> Space:
 
 _SUM_ASSUMPTIONS = [DETERMINISTIC, CONVEX, "KL(pi, pi_1) <= log n (here pi_1 is uniform)", BOUNDED, FIXED]
 the_summed_regret.reading("literal", space=_sum_space(horizons=(1, 2, 3, 10)), assumptions=_SUM_ASSUMPTIONS)
-the_summed_regret.reading("intended", space=_sum_space(horizons=(2, 3, 10, 40)), adds=["T >= 2, so that tau > 0"])
+the_summed_regret.reading(
+    "intended", space=_sum_space(horizons=(2, 3, 8, 25)), adds=["T >= 2, so that tau > 0"], effort=0.3
+)
