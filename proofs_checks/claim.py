@@ -25,6 +25,7 @@ from exactrl.errors import ExactRLError
 from proofs_checks.instances import Instance, Problem, Space
 
 Relation = Literal["==", "<=", ">=", "<", ">"]
+Given = tuple[tuple[Any, Relation, Any], ...]
 ReadingName = Literal["literal", "intended"]
 
 POINTWISE = "pointwise"
@@ -50,7 +51,7 @@ class Check:
     relation: Relation
     right: Any
     scale: Any = 1.0
-    given: tuple[tuple[Any, Relation, Any], ...] = ()
+    given: Given = ()
     asserted: bool = True
 
 

@@ -30,7 +30,7 @@ class Budget:
     draws: int
     generations: int
     population: int
-    suspects: int = 12
+    suspects: int = 4
     swept: int = 6
 
     def share(self, effort: float) -> Budget:
@@ -110,7 +110,7 @@ def search(reading: Reading, seed: np.random.SeedSequence, budget: Budget) -> Se
         found.suspects += best.suspects()
         sweep = reading.space.draw(rng, budget.swept, sizes)
         found.swept += [sweep.exact(i) for i in range(len(sweep))]
-    found.suspects = sorted(found.suspects, key=lambda pair: (np.isnan(pair[0]), pair[0]))[: budget.suspects]
+    found.suspects.sort(key=lambda pair: (np.isnan(pair[0]), pair[0]))
     return found
 
 

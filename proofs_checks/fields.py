@@ -182,6 +182,16 @@ class Positive(Field):
 
 
 @dataclass(frozen=True)
+class Whole(Positive):
+    """A whole number of at least 1."""
+
+    exponents: tuple[int, int] = (0, 17)
+
+    def fault(self, value: Exact) -> str | None:
+        return _first_fault(value, lambda x: x < 1 or x.denominator != 1, "is no whole number of at least 1")
+
+
+@dataclass(frozen=True)
 class Simplex(Field):
     """Probabilities on the last axis: weights m 10^e normalised exactly.  `zeros` permits probabilities of 0."""
 
@@ -242,6 +252,10 @@ class Simplex(Field):
         if self.zeros:
             for i in range(size):
                 yield np.array([Fraction(int(j == i)) for j in range(size)], dtype=object)
+        least = min(p for p in row if p > 0)
+        digits = [len(str(int(p / least))) - 1 if p > 0 else -1 for p in row]
+        for fewer in (lambda k: k // 2, lambda k: k - 1, lambda k: k):
+            yield normalise(np.array([Fraction(10 ** max(fewer(k), 0)) if k >= 0 else Fraction(0) for k in digits]))
         for parts in (2, 3, 4, 5, 10):
             rounded = [Fraction(round(p * parts)) for p in row]
             kept = [max(w, Fraction(1)) if p > 0 else w for w, p in zip(rounded, row, strict=True)]

@@ -152,6 +152,7 @@ def _bound(claim_id: str, name: str, title: str, caption: str) -> Illustration:
     arrays = {
         "policy": policy,
         "log_policy": np.log(policy),
+        "support_policy": policy > 0,
         "returns": np.tile([0.0, 1.0, 3.0], rows),
         "tau": TEMPERATURES,
         "tau_prime": np.full(len(TEMPERATURES), 0.5),

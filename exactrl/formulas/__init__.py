@@ -19,7 +19,6 @@ from exactrl.formulas.tangents import (
     expectation_slope,
     forward_kl_slope,
     reverse_kl_slope,
-    square_odds_policy,
 )
 from exactrl.formulas.trajectory import backward_log_partition, log_expected_exp
 
@@ -46,7 +45,6 @@ __all__ = [
     "segment_slope",
     "shaped_returns",
     "soft_value",
-    "square_odds_policy",
     "surrogate",
     "surrogate_gradient",
     "theorem1_regret_bound",

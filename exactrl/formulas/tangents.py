@@ -43,14 +43,3 @@ def forward_kl_slope(log_target: A, tangent: A) -> A:
     Source: ECPO, Eq. 18.
     """
     return -expectation(log_target, tangent)
-
-
-def square_odds_policy(theta: A) -> tuple[A, A]:
-    r"""Log-probabilities of $\pi_\theta=(\theta^2,1)/(1+\theta^2)$ and their tangent; $\pi_{-\theta}=\pi_\theta$.
-
-    Shapes: theta (...) > 0 -> (..., 2), (..., 2).
-    """
-    xp = namespace(theta)
-    whole = 1 + theta * theta
-    log_policy = xp.stack([2 * xp.log(theta), theta - theta], axis=-1) - xp.log(whole)[..., None]
-    return log_policy, xp.stack([2 / (theta * whole), -2 * theta / whole], axis=-1)

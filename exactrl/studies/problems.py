@@ -19,7 +19,7 @@ from exactrl.trajectories import TrajectorySpace
 
 __all__ = ["BUILT_IN", "StudyProblem", "choose_problem", "rescaled", "seed_of"]
 
-ARMS, TREE_DEPTH, TREE_BRANCHING, CHAIN_LENGTH, HORIZON = 64, 6, 3, 5, 10
+ARMS, TREE_DEPTH, TREE_BRANCHING, CHAIN_LENGTH, HORIZON = 64, 4, 3, 5, 10
 LARGEST_LIFTED_CHAIN = 100
 MOST_SIZES = 10
 

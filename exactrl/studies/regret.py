@@ -34,7 +34,7 @@ __all__ = [
     "study_regret",
 ]
 
-MOST_NUMBERS = 10**6
+MOST_NUMBERS = 2 * 10**4
 SCALES = tuple(float(x) for x in np.logspace(0.0, 3.0, 13))
 
 
@@ -42,11 +42,11 @@ SCALES = tuple(float(x) for x in np.logspace(0.0, 3.0, 13))
 class RegretOptions:
     """Largest T with fixed and with adversarial rewards, T of the sweeps over n and over scales, sequences, rounds."""
 
-    steps: int = 512
-    adversarial_steps: int = 128
+    steps: int = 256
+    adversarial_steps: int = 64
     sweep_steps: int = 64
     sequences: int = 16
-    rounds: int = 6
+    rounds: int = 4
     step_size: float = 1.0
     seed: int = 0
 

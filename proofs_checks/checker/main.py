@@ -372,39 +372,27 @@ def pmd_convergence(x: Any, _: list[int]) -> tuple[Any, Any]:
     return max(r for r, p in zip(x.returns, x.start, strict=True) if p > 0), max(x.returns)
 
 
-def squares(theta: fmpq) -> tuple[list[fmpq], list[fmpq]]:
-    """The class pi_theta = (theta^2, 1) / (1 + theta^2) and its derivative; theta and -theta are the same policy."""
-    scale = 1 + theta * theta
-    slope = 2 * theta / (scale * scale)
-    return [theta * theta / scale, 1 / scale], [slope, -slope]
-
-
-def require_step(derivative: arb) -> None:
-    """The gradient step of size 2 theta / F'(theta) > 0 goes from theta to -theta, if F'(theta) > 0."""
-    if derivative <= 0:
-        raise Rejected("F'(theta) > 0 fails: no step of positive size leads from theta to -theta")
-    if not derivative > 0:
-        raise Uncertain
-
-
 def prop2_fixed(x: Any, _: list[int]) -> tuple[Any, Any]:
-    """PMD: F(t) = KL(pi_t || q), so F' = sum of pi' (log pi - log q + 1); the derivative of E r at the fixed point."""
-    policy, slope = squares(x.theta)
-    q = log_lift(logs(policy), x.returns, x.tau, x.tau)
-    require_step(total(d * (lp - lq + 1) for d, lp, lq in zip(slope, logs(policy), q, strict=True)))
-    return total(d * r for d, r in zip(slope, x.returns, strict=True)), 0
+    """PMD at theta = 0 of the class pi_theta proportional to (p_1 e^{u_1 theta}, ..., p_n e^{u_n theta}, theta^2).
+
+    The last trajectory has probability 0 there, and so it has in the lift (tau > 0); for theta != 0 it has mass, so that
+    KL(pi_theta || lift) is infinite.  The exact Project step stays at theta = 0; theta^2 has derivative 0, and what is
+    left is the derivative of E r: sum of p_i (u_i - E_p u) r_i.
+    """
+    mean = sum((p * u for p, u in zip(x.policy, x.tangent, strict=True)), start=fmpq(0))
+    rise = sum((p * (u - mean) * r for p, u, r in zip(x.policy, x.tangent, x.returns, strict=True)), start=fmpq(0))
+    return rise, 0
 
 
 def thm2_fixed(x: Any, _: list[int]) -> tuple[Any, Any]:
-    """ECPO: F(t) = KL(q || pi_t), so F' = -sum of q pi' / pi; SR' = eta sum e^s (tau / eta)(pi' / pi) / sum e^s."""
-    policy, slope = squares(x.theta)
-    eta = x.tau + x.tau_prime
-    q = exps(log_lift(logs(policy), x.returns, x.tau, eta))
-    require_step(-total(w * d / p for w, d, p in zip(q, slope, policy, strict=True)))
-    raw = scores(logs(policy), x.returns, x.tau, eta)
-    weights = [(s - largest(raw)).exp() for s in raw]
-    change = total(w * (x.tau / eta) * (d / p) for w, d, p in zip(weights, slope, policy, strict=True))
-    return eta * change / total(weights), 0
+    """ECPO with tau' = tau at theta = 0 of the class pi_theta = (theta^2, 1) / (1 + theta^2).
+
+    The lift of (0, 1) is (0, 1), and KL((0, 1) || pi_theta) = log(1 + theta^2) is least, with derivative 0, at theta = 0.
+    With eta = 2 tau: SR = eta log(|theta| e^{r_1 / eta} + e^{r_2 / eta}) - tau log(1 + theta^2), whose slope to the right
+    of 0 is eta e^{(r_1 - r_2) / eta}, and to the left its negative.
+    """
+    eta = 2 * x.tau
+    return arb(eta) * arb((x.returns[0] - x.returns[1]) / eta).exp(), 0
 
 
 def sec3_nonzero(x: Any, _: list[int]) -> tuple[Any, Any]:
@@ -796,12 +784,12 @@ TABLE: dict[tuple[str, str], Refuted | IllPosed] = {
         pmd_convergence, "the limit of the expected return under PMD", "the largest return",
     ),
     ("ecpo.prop2.fixed", "stationary"): Refuted(
-        "==", readings({"theta": POSITIVE, "returns": REALS_2, "tau": POSITIVE}),
+        "==", readings({"policy": FULL_SUPPORT, "tangent": REALS_N, "returns": REALS_N, "tau": POSITIVE}),
         prop2_fixed, "the derivative of the expected return at a fixed point of PMD", "",
     ),
     ("ecpo.thm2.fixed", "stationary"): Refuted(
-        "==", readings({"theta": POSITIVE, "returns": REALS_2, **TEMPERATURES}),
-        thm2_fixed, "the derivative of SR at a fixed point of ECPO", "",
+        "==", readings({"returns": REALS_2, "tau": POSITIVE}),
+        thm2_fixed, "the slope of SR to the right of a fixed point of ECPO", "",
     ),
     ("ecpo.sec3.nonzero", "nonzero"): Refuted(
         ">", readings({"reference": PROBABILITIES, "returns": REALS_N, **TEMPERATURES}),

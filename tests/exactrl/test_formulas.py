@@ -37,7 +37,6 @@ from exactrl.formulas import (
     segment_slope,
     shaped_returns,
     soft_value,
-    square_odds_policy,
     surrogate,
     surrogate_gradient,
     theorem1_regret_bound,
@@ -370,14 +369,6 @@ def test_slopes_are_derivatives_along_a_softmax_path(seed):
         assert slope == pytest.approx((measure(ends[0]) - measure(ends[1])) / (2 * h), abs=1e-8)
 
 
-def test_the_square_odds_policy_by_hand():
-    log_policy, tangent = square_odds_policy(np.array([1.0, 2.0]))
-    np.testing.assert_allclose(np.exp(log_policy), [[1 / 2, 1 / 2], [4 / 5, 1 / 5]], rtol=1e-14)
-    np.testing.assert_allclose(tangent, [[1, -1], [1 / 5, -4 / 5]], rtol=1e-14)
-    np.testing.assert_allclose((np.exp(log_policy) * tangent).sum(-1), 0, atol=1e-15)
-    assert square_odds_policy(np.float64(3))[0].shape == (2,)
-
-
 # --------------------------------------------------------------------------------------------------------- trajectories
 
 
@@ -482,9 +473,7 @@ def test_a_sound_total_temperature_is_returned():
     assert total_temperature(np.float64(1), np.float64(2)) == 3
 
 
-SHAPES = (
-    r"log-probabilities, returns and dynamics have shapes \({}\), \({}\): expected the same number of trajectories on the last axis"
-)
+SHAPES = r"log-probabilities, returns and dynamics have shapes \({}\), \({}\): expected the same number of trajectories on the last axis"
 
 
 @pytest.mark.parametrize("formula", [shaped_returns, log_lift, surrogate, surrogate_gradient])

@@ -25,7 +25,6 @@ from exactrl.formulas import (
     log_lift,
     reverse_kl_slope,
     soft_value,
-    square_odds_policy,
     surrogate,
     surrogate_gradient,
     total_variation,
@@ -245,7 +244,6 @@ ENTRIES = {
     "expectation_slope": with_instance(lambda s, i: expectation_slope(s.log(i.p), s.number(i.r), s.number(i.c))),
     "forward_kl_slope": with_instance(lambda s, i: forward_kl_slope(s.log(i.p), s.number(i.c))),
     "reverse_kl_slope": with_instance(lambda s, i: reverse_kl_slope(s.log(i.p), s.log(i.q), s.number(i.c))),
-    "square_odds_policy": with_instance(lambda s, i: square_odds_policy(s.number(i.m))),
     "nearest_forward": with_instance(lambda s, i: formulas.nearest_forward(s.log(i.q), s.log(i.family))),
     "nearest_reverse": with_instance(lambda s, i: formulas.nearest_reverse(s.log(i.q), s.log(i.family))),
     "mixture": with_instance(lambda s, i: formulas.mixture(s.number(i.p), s.number(i.q), s.number(i.p[..., 0]))),
@@ -398,14 +396,6 @@ def test_autograd_of_the_soft_value_is_the_boltzmann_policy():
     values = tensor([0.3, -1.0, 2.0])
     (found,) = torch.autograd.grad(soft_value(values, 0.4), values)
     torch.testing.assert_close(found, log_boltzmann(values, 0.4).exp(), rtol=1e-12, atol=0)
-
-
-def test_the_tangent_of_the_square_odds_policy_is_its_derivative():
-    theta = tensor(0.8)
-    log_policy, tangent = square_odds_policy(theta)
-    for k in range(2):
-        (found,) = torch.autograd.grad(log_policy[k], theta, retain_graph=True)
-        torch.testing.assert_close(found, tangent[k])
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ import pytest
 mpmath = pytest.importorskip("mpmath")
 pytest.importorskip("flint")
 
-from mpmath import diff, exp, log, mp, mpf, sqrt, tanh  # noqa: E402
+from mpmath import diff, exp, log, mp, mpf, sqrt  # noqa: E402
 
 from proofs_checks.checker import main as checker  # noqa: E402
 
@@ -87,21 +87,23 @@ def cross_entropy(weights: list[Any], policy: list[Any]) -> Any:
     return -sum(w * log(p) for w, p in zip(weights, policy, strict=True))
 
 
-def squares(theta: Any) -> list[Any]:
-    return normalised([theta**2, mpf(1)])
-
-
 def prop2(x: dict[str, Any], _: list[int]) -> tuple[Any, Any]:
-    return diff(lambda t: sum(p * r for p, r in zip(squares(t), x["returns"], strict=True)), x["theta"]), 0
+    def mean_return(t: Any) -> Any:
+        odds = [p * exp(u * t) for p, u in zip(x["policy"], x["tangent"], strict=True)]
+        policy = normalised([*odds, t**2])
+        return sum(p * r for p, r in zip(policy, [*x["returns"], mpf(7)], strict=True))
+
+    return diff(mean_return, 0), 0
 
 
 def thm2(x: dict[str, Any], _: list[int]) -> tuple[Any, Any]:
-    tau, eta = x["tau"], x["tau"] + x["tau_prime"]
+    tau = x["tau"]
 
     def surrogate(t: Any) -> Any:
-        return eta * log(sum(p ** (tau / eta) * exp(r / eta) for p, r in zip(squares(t), x["returns"], strict=True)))
+        policy = normalised([t**2, mpf(1)])
+        return 2 * tau * log(sum(mp.sqrt(p) * exp(r / (2 * tau)) for p, r in zip(policy, x["returns"], strict=True)))
 
-    return diff(surrogate, x["theta"]), 0
+    return diff(surrogate, 0, direction=1), 0
 
 
 def sec3(x: dict[str, Any], _: list[int]) -> tuple[Any, Any]:
@@ -319,8 +321,9 @@ TWO_STEPS = {
     "second_rewards": [["0", "1"], ["2", "0"], ["1/3", "-1"]],
 }
 REFUTED = [
-    refuted("ecpo.prop2.fixed", "literal", "==", "stationary", prop2, [], theta="1/2", returns=["0", "1"], tau="2"),
-    refuted("ecpo.thm2.fixed", "literal", "==", "stationary", thm2, [], theta="2", returns=["0", "3"], **T32),
+    refuted("ecpo.prop2.fixed", "literal", "==", "stationary", prop2, [], policy=["1/4", "3/4"], tangent=["1", "-1"],
+            returns=["0", "1"], tau="2"),
+    refuted("ecpo.thm2.fixed", "literal", "==", "stationary", thm2, [], returns=["0", "3"], tau="3"),
     refuted("ecpo.sec3.nonzero", "literal", ">", "nonzero", sec3, [], reference=["1", "0"], returns=["0", "2"], **T01),
     refuted(
         "ecpo.lemma1", "literal", "==", "unbiased", lemma1, [1],
@@ -476,11 +479,9 @@ def test_every_row_of_the_table_has_a_certificate_here():
 
 
 def test_closed_forms():
-    """Worked by hand: -16/25, -tanh(1/4), 3.5 against 4 sqrt(log 2), 1/2 against log((1 + e)/2)."""
-    half = named("ecpo.thm2.fixed", theta="1", returns=["0", "1"], tau="1", tau_prime="1")
-    half["left"] = printed(-tanh(mpf(1) / 4))
-    assert checker.check(json.dumps(half).encode())
-    assert named("ecpo.prop2.fixed")["left"] == "-6.4e-1"
+    """Worked by hand: -3/8, 6 exp(-1/2), 3.5 against 4 sqrt(log 2), 1/2 against log((1 + e)/2)."""
+    assert named("ecpo.prop2.fixed")["left"] == "-3.75e-1"
+    assert named("ecpo.thm2.fixed")["left"] == printed(6 * exp(-mpf(1) / 2))
     bound = named("ecpo.thm1.fixed")
     assert (bound["left"], bound["right"]) == ("3.5e0", "3.3302184446307910254e0")
     one = named("ecpo.sec4.onesample", "intended")
@@ -785,9 +786,9 @@ def test_messages_name_the_field(run):
         ("ecpo.lemma1", "tau", "0"): "tau: must be > 0",
         ("ecpo.lemma1", "tau_prime", "-1"): "tau_prime: must be >= 0",
         ("ecpo.lemma1", "samples", 9): "samples: 9 is not between 1 and 8",
-        ("ecpo.prop2.fixed", "theta", "-1"): "theta: must be > 0",
-        ("ecpo.prop2.fixed", "returns", ("1", "0")): "F'(theta) > 0 fails",
-        ("ecpo.thm2.fixed", "returns", ("1", "0")): "F'(theta) > 0 fails",
+        ("ecpo.prop2.fixed", "policy", ("1", "0")): "policy[1]: must be > 0",
+        ("ecpo.prop2.fixed", "returns", ("1", "1")): "the relation holds on this instance",
+        ("ecpo.thm2.fixed", "tau", "0"): "tau: must be > 0",
         ("ecpo.sec3.nonzero", "reference", ("1/2", "1/2")): "the relation holds on this instance",
         ("ecpo.thm1.fixed", "returns", ("0", "1")): "the relation holds on this instance",
         ("ecpo.eq5.lift", "tau_prime", "0"): "every operation of the printed expression is defined",
@@ -880,7 +881,7 @@ def test_as_a_program(tmp_path):
     missing = alone(str(tmp_path / "missing.json"), str(tmp_path), str(bad))
     assert missing.returncode == 2
     assert missing.stderr.count("cannot read") == 2
-    assert missing.stdout.startswith(f"REJECTED {bad}: left: '-6.5e-1' where '-6.4e-1' is expected")
+    assert missing.stdout.startswith(f"REJECTED {bad}: left: '-6.5e-1' where '-3.75e-1' is expected")
     usage, told = alone(), alone("--help")
     assert (usage.returncode, told.returncode) == (2, 0)
     assert "example:" in told.stdout

@@ -224,7 +224,7 @@ def test_budgets_count_evaluations(sizes):
     assert found.instances == sum(seen) == len(sizes) * (4_500 + 3 * 100)
     assert max(seen) <= 2_000
     assert len(found.swept) == 4 * len(sizes)
-    assert len(found.suspects) == 12
+    assert len(found.suspects) == 4 * len(sizes)
 
 
 def plain(found, space):

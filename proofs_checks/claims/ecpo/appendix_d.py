@@ -24,8 +24,8 @@ from proofs_checks.claims.ecpo.two_steps import (
     two_step_scale,
     two_step_space,
 )
-from proofs_checks.fields import NonNegative, Positive, Real, Simplex
-from proofs_checks.instances import Problem, Space
+from proofs_checks.fields import Simplex
+from proofs_checks.instances import Problem
 
 
 @claim(
@@ -107,44 +107,37 @@ the_stochastic_lift_is_a_policy.reading(
 @claim(
     "ecpo.appd.policy.amended",
     where="amends Lemma 8",
-    title="Under deterministic transitions the lift is a policy, and Eq. 8 gives it",
-    statement=r"If every transition is deterministic, $\bar\pi^*_{\tau,\tau'}(\rho)=\prod_t\bar\pi^*(a_t\mid s_t)$ with the policy "
-    r"$\bar\pi^*(a\mid s)=\exp\left\{\frac{\bar Q^*(s,a)+\tau\log\bar\pi(a\mid s)-\bar V^*(s)}{\tau+\tau'}\right\}$ of Eq. (8).",
+    title="The lift is a policy exactly when all successors of an action have the same soft value",
+    statement=r"After every first action, $\sum_{a_2}\bar\pi^*_{\tau,\tau'}(a_1,s_2,a_2)$ is proportional to "
+    r"$\exp\{\bar V^*(s_2)/(\tau+\tau')\}$ with $\bar V^*$ of Eq. (8), and given $a_1,s_2$ the second action has the Boltzmann policy of "
+    r"Eq. (8). So $\bar\pi^*_{\tau,\tau'}$ is a policy if and only if all successors of every action have the same soft value, as under "
+    "deterministic transitions.",
     kind="existence",
     shape=EXISTENCE,
-    condition="policy",
-    explanation="With one successor for each action the soft values cancel along the trajectory.",
+    condition="soft values",
+    explanation="Summing the Boltzmann density over the later actions leaves the soft value of the state that came.",
     amends="ecpo.appd.policy",
 )
-def the_deterministic_lift_is_a_policy(p: Problem) -> Check:
-    """The lift over trajectories of a deterministic tree is the product of the Boltzmann policies of Eq. 8."""
+def the_lift_weighs_states_by_their_soft_values(p: Problem) -> list[Check]:
+    """The mass of each state, and the conditional policy, of the lift over trajectories."""
     xp = namespace(p.first)
     tau, tau_prime = row(p.tau), row(p.tau_prime)
-    later = surrogate(p.log_second, p.second_rewards, tau, tau_prime)
-    first = log_lift(p.log_first, p.first_rewards + later, p.tau, p.tau_prime)
-    second = log_lift(p.log_second, p.second_rewards, tau, tau_prime)
-    lift = log_lift(
-        flat(p.log_first[..., :, None] + p.log_second, 2),
-        flat(p.first_rewards[..., :, None] + p.second_rewards, 2),
-        p.tau,
-        p.tau_prime,
-    )
-    return Check("policy", xp.exp(lift), "==", xp.exp(flat(first[..., :, None] + second, 2)))
+    values = surrogate(p.log_second, p.second_rewards, tau, tau_prime)
+    later = log_lift(p.log_second, p.second_rewards, tau, tau_prime)
+    lift = two_step_lift(p)
+    log_mass = xp.logsumexp(lift)
+    advantage = (values - values[..., :1]) / row(p.tau + p.tau_prime)
+    expected = xp.exp(log_mass[..., :, :1] + advantage[..., None, :])
+    scale = two_step_scale(p) / (p.tau + p.tau_prime) if xp.name == "float64" else 1.0
+    return [
+        Check("soft values", xp.exp(log_mass), "==", expected, scale=scale),
+        Check("later actions", xp.exp(lift), "==", xp.exp(log_mass[..., None] + later[..., None, :, :]), scale=scale),
+    ]
 
 
-the_deterministic_lift_is_a_policy.both_readings(
-    space=Space(
-        {
-            "first": Simplex(("actions",), exponents=(-6, 0)),
-            "second": Simplex(("actions", "later"), zeros=False, exponents=(-6, 0)),
-            "first_rewards": Real(("actions",), exponents=(-2, 1)),
-            "second_rewards": Real(("actions", "later"), exponents=(-2, 1)),
-            "tau": Positive(exponents=(-1, 2)),
-            "tau_prime": NonNegative(exponents=(-1, 2)),
-        },
-        {"actions": (1, 2, 3), "later": (1, 2, 3)},
-    ),
-    assumptions=["deterministic transitions: every action has one successor", TEMPERATURES],
+the_lift_weighs_states_by_their_soft_values.both_readings(
+    space=two_step_space(zeros=True, sizes=SMALL_SIZES, **TAME),
+    assumptions=[STOCHASTIC, POSITIVE_DYNAMICS, TEMPERATURES],
 )
 
 

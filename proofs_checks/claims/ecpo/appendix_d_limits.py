@@ -196,6 +196,6 @@ def the_normalised_stochastic_estimator_is_unbiased(p: Problem) -> list[Check]:
 
 
 the_normalised_stochastic_estimator_is_unbiased.both_readings(
-    space=_estimator_space(zeros=True, samples=(1, 2, 3)),
-    assumptions=[STOCHASTIC, POSITIVE_DYNAMICS, _SAMPLES, TEMPERATURES],
+    space=_estimator_space(zeros=False, samples=(1, 2, 3)),
+    assumptions=[STOCHASTIC, POSITIVE_DYNAMICS, _SAMPLES, TEMPERATURES, POSITIVE_REFERENCE],
 )

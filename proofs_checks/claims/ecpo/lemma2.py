@@ -6,14 +6,14 @@ from typing import Any
 
 from exactrl.formulas import entropy, expectation, surrogate
 from exactrl.number_systems import namespace
-from proofs_checks.claim import LIMIT, POINTWISE, Check, Printed, claim
+from proofs_checks.claim import LIMIT, POINTWISE, Check, Given, Printed, claim
 from proofs_checks.claims.ecpo.common import DETERMINISTIC, POSITIVE_POLICY, lift_size, size, term_size
 from proofs_checks.extended import Extended, total, xlog
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex
 from proofs_checks.instances import Instance, Problem, Space
 
 ANY_POLICY = "any policy pi"
-SIZES = {"n": (1, 2, 3, 6)}
+SIZES = {"n": (1, 2, 3, 20)}
 PRINTED_RANGE = "tau >= 0, tau' >= 0"
 POSITIVE_SUM = "tau + tau' > 0 (the surrogate divides by it)"
 
@@ -76,7 +76,8 @@ def the_surrogate_is_at_least_the_regularised_return(p: Problem) -> Check:
     tau, tau_prime = _positive_temperatures(p)
     lower = expectation(p.log_policy, p.returns) + tau_prime * entropy(p.log_policy)
     value = surrogate(p.log_policy, p.returns, tau, tau_prime)
-    return Check("lower bound", lower, "<=", value, scale=lift_size(p, p.log_policy, tau_prime))
+    defined: Given = ((p.tau + p.tau_prime, ">", 0),)
+    return Check("lower bound", lower, "<=", value, scale=lift_size(p, p.log_policy, tau_prime), given=defined)
 
 
 the_surrogate_is_at_least_the_regularised_return.reading(
@@ -97,7 +98,7 @@ the_surrogate_is_at_least_the_regularised_return.reading("intended", space=_spac
     kind="inequality",
     shape=POINTWISE,
     condition="upper bound",
-    intended_statement=r"The same for $\tau+\tau'>0$ and $\pi(\rho)>0$ for every trajectory.",
+    intended_statement=r"The same for $\tau+\tau'>0$, and $\pi(\rho)>0$ for every trajectory or $\tau'=0$.",
     explanation=r"The printed range includes $\tau=\tau'=0$, where $SR$ divides by 0; and where a probability is 0 while "
     r"$\tau'>0$, $\hat r=\hat r_\infty=\infty$, whose difference has no value.",
     hand_check=r"With $\tau=\tau'=0$ the exponent $\frac{r(\rho)+\tau\log\pi(\rho)}{\tau+\tau'}$ divides by 0.",
@@ -110,17 +111,20 @@ def the_surrogate_is_at_most_the_variance_bound(p: Problem) -> Check:
     gap = shaped - xp.max(xp.abs(shaped), keepdims=True)
     upper = expectation(p.log_policy, shaped) + expectation(p.log_policy, gap * gap) / (2 * (tau + tau_prime))
     value = surrogate(p.log_policy, p.returns, tau, tau_prime)
-    return Check("upper bound", value, "<=", upper, scale=lift_size(p, p.log_policy, tau_prime))
+    # A probability of 0 makes r-hat infinite unless tau' is 0.
+    finite = p.support_policy.all(axis=-1) | (p.tau_prime == 0)
+    defined: Given = ((p.tau + p.tau_prime, ">", 0), (xp.where(finite, 1, 0), ">", 0))
+    return Check("upper bound", value, "<=", upper, scale=lift_size(p, p.log_policy, tau_prime), given=defined)
 
 
 the_surrogate_is_at_most_the_variance_bound.reading(
     "literal",
-    space=_space(zeros=False),
+    space=_space(zeros=True),
     assumptions=[DETERMINISTIC, ANY_POLICY, PRINTED_RANGE],
     printed=Printed(_space(zeros=True), printed_upper_bound),
 )
 the_surrogate_is_at_most_the_variance_bound.reading(
-    "intended", space=_space(zeros=False), adds=[POSITIVE_SUM, POSITIVE_POLICY]
+    "intended", space=_space(zeros=True), adds=[POSITIVE_SUM, "pi(rho) > 0 for every trajectory, or tau' = 0"]
 )
 
 _STEPS = (1, 100, 10_000)
@@ -183,7 +187,7 @@ the_cold_limit_is_the_largest_return.reading("intended", space=_path_space(zeros
     statement=r"$SR(\pi)\to\mathbb E_{\rho\sim\pi}r(\rho)+\tau'\mathcal H(\pi)$ as $\tau\to\infty$.",
     kind="limit",
     shape=LIMIT,
-    condition="rate",
+    condition="limit",
     explanation=r"With $\hat r=r-\tau'\log\pi$ on the support of $\pi$, Hoeffding's lemma gives "
     r"$0\le SR(\pi)-\mathbb E_\pi\hat r\le\frac{(\max\hat r-\min\hat r)^2}{8(\tau+\tau')}$, which tends to 0.",
 )
@@ -195,14 +199,18 @@ def the_hot_limit_is_the_regularised_return(p: Problem) -> list[Check]:
     shaped = p.returns - xp.per_row(p.tau_prime) * logs
     high = xp.max(xp.where(p.support_policy, shaped, -float("inf")))
     low = xp.min(xp.where(p.support_policy, shaped, float("inf")))
-    checks = []
+    checks = [
+        Check(
+            "limit", expectation(p.log_policy, shaped), "==", claimed, scale=size(p.returns) + p.tau_prime * size(logs)
+        )
+    ]
     for factor in (1, 1000, 10**6):
         tau = p.tau * factor
         gap = surrogate(p.log_policy, p.returns, tau, p.tau_prime) - claimed
         scale = term_size(p, size(p.returns), logs, tau + p.tau_prime)
         bound = (high - low) * (high - low) / (8 * (tau + p.tau_prime))
-        checks.append(Check(f"below at {factor} tau", gap, ">=", p.tau * 0, scale=scale))
-        checks.append(Check(f"rate at {factor} tau", gap, "<=", bound, scale=scale))
+        checks.append(Check(f"below at {factor} tau", gap, ">=", p.tau * 0, scale=scale, asserted=False))
+        checks.append(Check(f"rate at {factor} tau", gap, "<=", bound, scale=scale, asserted=False))
     return checks
 
 

@@ -13,7 +13,6 @@ from exactrl.formulas import (
     log_lift,
     nearest_reverse,
     reverse_kl_slope,
-    square_odds_policy,
 )
 from exactrl.number_systems import namespace
 from proofs_checks.claim import CONVERGENCE, OPTIMALITY, POINTWISE, Check, claim
@@ -97,36 +96,36 @@ pmd_never_lowers_the_return.both_readings(
     condition="stationary",
     intended_statement=r"If the gradient of the Project objective $D_{KL}(\pi_\theta\Vert\bar\pi^*_\tau)$ vanishes at $\theta_t$, "
     r"then $\theta_t$ is a stationary point of $\mathbb E_{\rho\sim\pi_\theta}r(\rho)$.",
-    explanation="The paper's proof takes a fixed point to be a point where the gradient of the Project objective vanishes. "
-    "Gradient descent can also return to the policy that it left: nothing printed bounds the step. In the class "
-    r"$\pi_\theta=(\theta^2,1)/(1+\theta^2)$ the step of size $\alpha=2\theta/F'(\theta)$ on the Project objective $F$ leads "
-    r"from $\theta$ to $-\theta$, which is the same policy: $\pi_{\theta_{t+1}}=\pi_{\theta_t}$ (Eq. 13), at every later "
-    "iteration too, although the derivative of the expected return is not 0.",
-    hand_check=r"With $\pi_\theta=(\theta^2,1)/(1+\theta^2)$: $F'(\theta)=\frac{r_2-r_1}{\tau}\cdot\frac{2\theta}{(1+\theta^2)^2}>0$, "
-    r"the step $\alpha=2\theta/F'(\theta)$ gives $\theta-\alpha F'(\theta)=-\theta$, and "
-    r"$\frac{d}{d\theta}\mathbb E r=(r_1-r_2)\frac{2\theta}{(1+\theta^2)^2}\ne0$.",
+    explanation="The paper's proof differentiates the Project objective at a fixed point. Where the policy has a probability of 0 "
+    r"there is nothing to differentiate. In the class $\pi_\theta\propto(p_1e^{u_1\theta},\dots,p_ne^{u_n\theta},\theta^2)$ at "
+    r"$\theta=0$ the last trajectory has probability 0, and so it has in the lift. Every other member gives it mass, so its "
+    r"divergence from the lift is infinite: the Project step, solved exactly, stays at $\theta=0$. The derivative of the expected "
+    "return there is any number.",
+    hand_check=r"The lift of $(p_1,\dots,p_n,0)$ ends in 0, so $D_{KL}(\pi_\theta\Vert\bar\pi^*_\tau)=\infty$ for every $\theta\ne0$ and "
+    r"$\theta=0$ is the only minimiser. There $\frac{d}{d\theta}\mathbb E r=\sum_ip_i(u_i-\sum_jp_ju_j)r_i$.",
 )
-def pmd_fixed_points_are_stationary(p: Problem) -> Any:
-    """At a step that returns to the same policy, the derivative of the return would have to vanish."""
-    log_policy, tangent = square_odds_policy(p.theta)
-    slope = reverse_kl_slope(log_policy, log_lift(log_policy, p.returns, p.tau, 0), tangent)
-    return Check(
-        "stationary",
-        expectation_slope(log_policy, p.returns, tangent),
-        "==",
-        p.tau * 0,
-        scale=size(p.returns) * 1e-6,
-        given=((slope, ">", 0),),
-    )
+def pmd_fixed_points_are_stationary(p: Problem) -> Check:
+    """At theta = 0, which every exact Project step leaves in place, the derivative of the return would have to vanish."""
+    tangent = centred(p.log_policy, p.tangent)
+    slope = expectation_slope(p.log_policy, p.returns, tangent)
+    return Check("stationary", slope, "==", p.tau * 0, scale=size(p.returns) * size(p.tangent) * 1e-6)
 
 
 pmd_fixed_points_are_stationary.reading(
     "literal",
-    space=Space({"theta": Positive(exponents=(-2, 2)), "returns": Real((2,)), "tau": Positive()}),
+    space=Space(
+        {
+            "policy": Simplex(("n",), zeros=False, exponents=(-6, 0)),
+            "tangent": Real(("n",), exponents=(-1, 1)),
+            "returns": Real(("n",), exponents=(-2, 2)),
+            "tau": Positive(),
+        },
+        {"n": (2, 3)},
+    ),
     assumptions=[
         DETERMINISTIC,
         "arbitrary parametrization",
-        "the Project step is optimized by (multiple steps of) gradient descent",
+        "the Project step is optimized by (multiple steps of) gradient descent (judged as solved exactly)",
         TEMPERATURE,
     ],
 )

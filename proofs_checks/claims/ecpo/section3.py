@@ -232,6 +232,7 @@ def the_normalised_estimator_is_unbiased(p: Problem) -> list[Check]:
 
 
 the_normalised_estimator_is_unbiased.both_readings(
-    space=estimator_space(zeros=True, samples=(1, 2, 3, 5)),
-    assumptions=[DETERMINISTIC, "K i.i.d. samples from the reference policy", TEMPERATURES],
+    space=estimator_space(zeros=False, samples=(1, 2, 3, 20)),
+    assumptions=[DETERMINISTIC, "K i.i.d. samples from the reference policy", TEMPERATURES, POSITIVE_REFERENCE],
+    effort=0.5,
 )

@@ -215,11 +215,15 @@ _GRADIENT: dict[str, Any] = {
 }
 
 the_printed_gradient.reading(
-    "literal", space=action_space(zeros=True, **_GRADIENT), assumptions=[DETERMINISTIC, TEMPERATURES]
+    "literal", space=action_space(zeros=False, **_GRADIENT), assumptions=[DETERMINISTIC, TEMPERATURES]
 )
 the_printed_gradient.reading(
     "intended",
-    space=action_space(zeros=True, **_GRADIENT),
-    adds=["the minus sign that the last line of the proof has", "pi_theta is positive and differentiable"],
+    space=action_space(zeros=False, **_GRADIENT),
+    adds=[
+        "the minus sign that the last line of the proof has",
+        "pi_theta is positive and differentiable",
+        "the reference gives every action positive probability",
+    ],
     sides=lambda p: _gradient(p, sign=-1),
 )

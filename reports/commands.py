@@ -1,0 +1,192 @@
+"""The subcommands `report regret` and `report monotonicity`.
+
+Everything heavy is imported inside the commands, so that `exactrl --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from reports.study_page import Report
+
+FLOAT = click.FLOAT
+
+
+def _shared(out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options that both reports have."""
+    options = (
+        click.option("--problem", help="Built-in problem: bandit, tree or chain.  [default: tree]"),
+        click.option("--env-id", help="A toy-text environment of gymnasium, e.g. FrozenLake-v1."),
+        click.option("--mdp", type=click.Path(path_type=Path), help="Your own model, JSON of schema exactrl.mdp/1."),
+        click.option("--horizon", type=int, help="Actions in an episode; a model may have its own.  [default: 10]"),
+        click.option("--step-size", type=FLOAT, default=1.0, show_default=True, help="Of the single gradient steps."),
+        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of every random draw."),
+        click.option("--out", type=click.Path(path_type=Path), default=out, show_default=True, help="Output folder."),
+        click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout instead of a table."),
+    )
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Examples:  exactrl report regret   |   exactrl report monotonicity --env-id FrozenLake-v1 --horizon 10",
+)
+def report() -> None:
+    """Exact studies of ECPO, PMD and their ablations on one problem, as a page with pictures and tables."""
+
+
+@report.command(
+    epilog="Examples:  exactrl report regret --problem bandit   |   exactrl report regret --env-id FrozenLake-v1   |   "
+    "exactrl report regret --mdp model.json --steps 128 --out build/regret"
+)
+@_shared("report-regret")
+@click.option("--steps", type=int, default=256, show_default=True, help="Largest T with fixed rewards.")
+@click.option("--adversarial-steps", type=int, default=64, show_default=True, help="Largest T with changing rewards.")
+@click.option("--sequences", type=int, default=16, show_default=True, help="Reward sequences tried at a time.")
+@click.option("--rounds", type=int, default=4, show_default=True, help="Rounds of the search for the worst sequence.")
+def regret(
+    problem: str | None, env_id: str | None, mdp: Path | None, horizon: int | None, out: Path, as_json: bool,
+    **choices: Any,
+) -> None:  # fmt: skip
+    """Regret against the best policy, over horizons and sizes, beside the bounds.
+
+    Fixed and adversarial rewards, the average and the worst case that a search finds.
+    Exit status: 0 done, 2 bad input.
+    """
+    from exactrl.studies.problems import choose_problem
+    from exactrl.studies.regret import RegretOptions, pieces_of, study_regret
+
+    options = RegretOptions(**choices)
+    chosen = choose_problem(problem, env_id, mdp, horizon=horizon, seed=options.seed)
+    _prepare(out)
+    with _progress(pieces_of(chosen, options)) as advance:
+        study = study_regret(chosen, options, advance)
+
+    from reports.regret import regret_report, regret_table
+
+    settings = _settings("regret", chosen.name, problem, env_id, mdp, horizon, asdict(options))
+    _finish(out, regret_report(chosen, options, study, settings), regret_table(study), asdict(study), as_json)
+
+
+@report.command(
+    epilog="Examples:  exactrl report monotonicity --problem chain   |   "
+    "exactrl report monotonicity --env-id FrozenLake-v1 --tau 0.1 --tau-prime 0.02"
+)
+@_shared("report-monotonicity")
+@click.option("--tau", type=FLOAT, default=0.2, show_default=True, help="Temperature of the relative entropy.")
+@click.option("--tau-prime", type=FLOAT, default=0.05, show_default=True, help="Temperature of the entropy.")
+@click.option("--iterations", type=int, default=30, show_default=True, help="Iterations on the problem.")
+@click.option("--problems", type=int, default=200, show_default=True, help="Random problems of each kind in the sweep.")
+@click.option("--start", default="random", show_default=True, help="First policy: random or uniform.")
+def monotonicity(
+    problem: str | None, env_id: str | None, mdp: Path | None, horizon: int | None, out: Path, as_json: bool,
+    **choices: Any,
+) -> None:  # fmt: skip
+    """Return, return plus entropy, and surrogate along the exact iterations, steps that go down marked.
+
+    Exit status: 0 done, 2 bad input.
+    """
+    from exactrl.studies.monotonicity import MonotonicityOptions, pieces_of, study_monotonicity
+    from exactrl.studies.problems import choose_problem
+
+    options = MonotonicityOptions(**choices)
+    chosen = choose_problem(problem, env_id, mdp, horizon=horizon, seed=options.seed)
+    _prepare(out)
+    with _progress(pieces_of(chosen)) as advance:
+        study = study_monotonicity(chosen, options, advance)
+
+    from reports.monotonicity import monotonicity_report, monotonicity_table
+
+    settings = _settings("monotonicity", chosen.name, problem, env_id, mdp, horizon, asdict(options))
+    made = monotonicity_report(chosen, options, study, settings)
+    _finish(out, made, monotonicity_table(study), asdict(study), as_json)
+
+
+def _prepare(out: Path) -> None:
+    """Refuse a missing extra and a folder that cannot be written, before any work."""
+    from reports.study_page import make_folder
+
+    make_folder(out)
+
+
+def _progress(pieces: int) -> AbstractContextManager[Callable[[], object]]:
+    if not sys.stderr.isatty():
+        return nullcontext(lambda: None)
+    return _Bar(pieces)
+
+
+class _Bar(AbstractContextManager[Callable[[], object]]):
+    """A progress bar on stderr, as a context that hands out its advance."""
+
+    def __init__(self, pieces: int) -> None:
+        self.bar = click.progressbar(length=pieces, label="computing", file=sys.stderr)
+
+    def __enter__(self) -> Callable[[], object]:
+        bar = self.bar.__enter__()
+        return lambda: bar.update(1)
+
+    def __exit__(self, *details: Any) -> None:
+        self.bar.__exit__(*details)
+
+
+def _settings(
+    name: str, shown: str, problem: str | None, env_id: str | None, mdp: Path | None, horizon: int | None,
+    options: dict[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """Everything that the numbers depend on, versions included, and the command that makes them again."""
+    import platform
+
+    import matplotlib
+    import numpy as np
+
+    from exactrl import __version__
+
+    source = {"problem": problem or (None if env_id or mdp else "tree"), "env_id": env_id, "mdp": mdp and str(mdp)}
+    given = {**source, "horizon": horizon, **options}
+    hidden = {"sweep_steps", "sweep_iterations"}
+    flags = [f"--{key.replace('_', '-')} {shlex.quote(str(x))}" for key, x in given.items() if x is not None and key not in hidden]
+    versions = {"exactrl": __version__, "numpy": np.__version__, "matplotlib": matplotlib.__version__}
+    return {
+        "command": f"exactrl report {name} {' '.join(flags)}",
+        "name": shown,
+        "options": given,
+        "versions": {**versions, "python": platform.python_version()},
+    }
+
+
+def _finish(
+    out: Path, made: Report, shown: tuple[list[str], list[list[str]]], study: dict[str, Any], as_json: bool
+) -> None:
+    from reports.study_page import write_report
+
+    page = write_report(out, made)
+    if as_json:
+        click.echo(json.dumps({"settings": made.settings, "study": study, "page": str(page)}, indent=2))
+    else:
+        click.echo(f"{made.problem}\n{_aligned(*shown)}")
+    click.echo(f"page: {page}", err=True)
+
+
+def _aligned(header: list[str], rows: list[list[str]]) -> str:
+    widths = [max(len(row[k]) for row in [header, *rows]) for k in range(len(header))]
+    lines = []
+    for row in [header, *rows]:
+        cells = [f"{cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True)]
+        lines.append("  ".join([f"{row[0]:{widths[0]}}", *cells]).rstrip())
+    return "\n".join(lines)
