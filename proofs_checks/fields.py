@@ -254,8 +254,9 @@ class Simplex(Field):
                 yield np.array([Fraction(int(j == i)) for j in range(size)], dtype=object)
         least = min(p for p in row if p > 0)
         digits = [len(str(int(p / least))) - 1 if p > 0 else -1 for p in row]
-        for fewer in (lambda k: k // 2, lambda k: k - 1, lambda k: k):
-            yield normalise(np.array([Fraction(10 ** max(fewer(k), 0)) if k >= 0 else Fraction(0) for k in digits]))
+        for fewer in ([k // 2 for k in digits], [k - 1 for k in digits], digits):
+            powers = [Fraction(10 ** max(f, 0)) if k >= 0 else Fraction(0) for k, f in zip(digits, fewer, strict=True)]
+            yield normalise(np.array(powers, dtype=object))
         for parts in (2, 3, 4, 5, 10):
             rounded = [Fraction(round(p * parts)) for p in row]
             kept = [max(w, Fraction(1)) if p > 0 else w for w, p in zip(rounded, row, strict=True)]

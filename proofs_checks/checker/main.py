@@ -375,9 +375,9 @@ def pmd_convergence(x: Any, _: list[int]) -> tuple[Any, Any]:
 def prop2_fixed(x: Any, _: list[int]) -> tuple[Any, Any]:
     """PMD at theta = 0 of the class pi_theta proportional to (p_1 e^{u_1 theta}, ..., p_n e^{u_n theta}, theta^2).
 
-    The last trajectory has probability 0 there, and so it has in the lift (tau > 0); for theta != 0 it has mass, so that
-    KL(pi_theta || lift) is infinite.  The exact Project step stays at theta = 0; theta^2 has derivative 0, and what is
-    left is the derivative of E r: sum of p_i (u_i - E_p u) r_i.
+    The last trajectory has probability 0 there, and so it has in the lift (tau > 0).  For theta != 0 it has mass, so
+    KL(pi_theta || lift) is infinite, and the exact Project step stays at theta = 0.  The derivative of theta^2 is 0;
+    what is left is the derivative of E r: sum of p_i (u_i - E_p u) r_i.
     """
     mean = sum((p * u for p, u in zip(x.policy, x.tangent, strict=True)), start=fmpq(0))
     rise = sum((p * (u - mean) * r for p, u, r in zip(x.policy, x.tangent, x.returns, strict=True)), start=fmpq(0))
@@ -387,8 +387,8 @@ def prop2_fixed(x: Any, _: list[int]) -> tuple[Any, Any]:
 def thm2_fixed(x: Any, _: list[int]) -> tuple[Any, Any]:
     """ECPO with tau' = tau at theta = 0 of the class pi_theta = (theta^2, 1) / (1 + theta^2).
 
-    The lift of (0, 1) is (0, 1), and KL((0, 1) || pi_theta) = log(1 + theta^2) is least, with derivative 0, at theta = 0.
-    With eta = 2 tau: SR = eta log(|theta| e^{r_1 / eta} + e^{r_2 / eta}) - tau log(1 + theta^2), whose slope to the right
+    The lift of (0, 1) is (0, 1), and KL((0, 1) || pi_theta) = log(1 + theta^2) is least, with derivative 0, at 0.  With
+    eta = 2 tau: SR = eta log(|theta| e^{r_1 / eta} + e^{r_2 / eta}) - tau log(1 + theta^2), whose slope to the right
     of 0 is eta e^{(r_1 - r_2) / eta}, and to the left its negative.
     """
     eta = 2 * x.tau

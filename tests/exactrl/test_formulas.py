@@ -473,7 +473,10 @@ def test_a_sound_total_temperature_is_returned():
     assert total_temperature(np.float64(1), np.float64(2)) == 3
 
 
-SHAPES = r"log-probabilities, returns and dynamics have shapes \({}\), \({}\): expected the same number of trajectories on the last axis"
+SHAPES = (  # fmt: skip
+    r"log-probabilities, returns and dynamics have shapes \({}\), \({}\): "
+    r"expected the same number of trajectories on the last axis"
+)
 
 
 @pytest.mark.parametrize("formula", [shaped_returns, log_lift, surrogate, surrogate_gradient])
