@@ -78,10 +78,10 @@ def regret(
     with _progress(pieces_of(chosen, options)) as advance:
         study = study_regret(chosen, options, advance)
 
-    from reports.regret import regret_report, regret_table
+    from reports.regret import regret_report
 
     settings = _settings("regret", chosen.name, problem, env_id, mdp, horizon, asdict(options))
-    _finish(out, regret_report(chosen, options, study, settings), regret_table(study), asdict(study), as_json)
+    _finish(out, regret_report(chosen, options, study, settings), asdict(study), as_json)
 
 
 @report.command(
@@ -111,11 +111,11 @@ def monotonicity(
     with _progress(pieces_of(chosen)) as advance:
         study = study_monotonicity(chosen, options, advance)
 
-    from reports.monotonicity import monotonicity_report, monotonicity_table
+    from reports.monotonicity import monotonicity_report
 
     settings = _settings("monotonicity", chosen.name, problem, env_id, mdp, horizon, asdict(options))
     made = monotonicity_report(chosen, options, study, settings)
-    _finish(out, made, monotonicity_table(study), asdict(study), as_json)
+    _finish(out, made, asdict(study), as_json)
 
 
 def _prepare(out: Path) -> None:
@@ -160,7 +160,11 @@ def _settings(
     source = {"problem": problem or (None if env_id or mdp else "tree"), "env_id": env_id, "mdp": mdp and str(mdp)}
     given = {**source, "horizon": horizon, **options}
     hidden = {"sweep_steps", "sweep_iterations"}
-    flags = [f"--{key.replace('_', '-')} {shlex.quote(str(x))}" for key, x in given.items() if x is not None and key not in hidden]
+    flags = [
+        f"--{key.replace('_', '-')} {shlex.quote(str(x))}"
+        for key, x in given.items()
+        if x is not None and key not in hidden
+    ]
     versions = {"exactrl": __version__, "numpy": np.__version__, "matplotlib": matplotlib.__version__}
     return {
         "command": f"exactrl report {name} {' '.join(flags)}",
@@ -170,16 +174,16 @@ def _settings(
     }
 
 
-def _finish(
-    out: Path, made: Report, shown: tuple[list[str], list[list[str]]], study: dict[str, Any], as_json: bool
-) -> None:
+def _finish(out: Path, made: Report, study: dict[str, Any], as_json: bool) -> None:
     from reports.study_page import write_report
 
     page = write_report(out, made)
     if as_json:
         click.echo(json.dumps({"settings": made.settings, "study": study, "page": str(page)}, indent=2))
     else:
-        click.echo(f"{made.problem}\n{_aligned(*shown)}")
+        click.echo(made.problem)
+        for title, header, rows in made.tables:
+            click.echo(f"\n{title}\n{_aligned(header, rows)}")
     click.echo(f"page: {page}", err=True)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from exactrl.studies.monotonicity import KINDS, MonotonicityOptions, MonotonicityStudy, Parting, Track
+from exactrl.studies.monotonicity import KINDS, MonotonicityOptions, MonotonicityStudy, Track
 from exactrl.studies.paths import OBJECTIVES
 from exactrl.studies.problems import StudyProblem
 from reports.panels import Line, Panel, Picture
 from reports.study_page import Report
 
-__all__ = ["monotonicity_report", "monotonicity_table"]
+__all__ = ["monotonicity_report", "monotonicity_tables"]
 
 ITERATION = "iteration"
 REWARD = "units of reward"
@@ -20,41 +20,52 @@ def monotonicity_report(
     problem: StudyProblem, options: MonotonicityOptions, study: MonotonicityStudy, settings: dict[str, Any]
 ) -> Report:
     """The page's content."""
-    header, rows = monotonicity_table(study)
     return Report(
         "What rises and what falls along ECPO and PMD",
         [_premises(options), _verdict(study)],
         problem.description(),
-        [("Steps that went down", header, rows)],
+        monotonicity_tables(study),
         [_tracks(study), _partings(study), _sweep(study, options)],
         settings,
     )
 
 
-def monotonicity_table(study: MonotonicityStudy) -> tuple[list[str], list[list[str]]]:
-    """The table of the terminal and of the page: falls on the problem, then the sweep's shares, a row for each pair."""
-    header = ["method and objective", "claimed", "falls here", *(f"falls, {kind}" for kind in KINDS.values())]
-    swept = {(share.kind, share.method, share.objective): share for share in study.shares}
-    rows = []
+def monotonicity_tables(study: MonotonicityStudy) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Title, header and rows of the tables of terminal and page: falls on the problem, and the sweep's shares."""
+    here = []
     for track in study.tracks:
         for objective, name in OBJECTIVES.items():
-            steps = len(track.values[objective]) - 1
-            cells = [f"{len(track.falls[objective])} of {steps}"]
-            for kind in KINDS:
-                share = swept.get((kind, track.method.split(" = ")[0], objective))
-                cells.append("–" if share is None else f"{share.percent:.1f}%")
-            claimed = "never falls" if objective in track.rises else ""
-            rows.append([f"{track.method}: {name}", claimed, *cells])
-    return header, rows
+            steps, claimed = len(track.values[objective]) - 1, _claimed(objective in track.rises)
+            here.append([f"{track.method}: {name}", claimed, f"{len(track.falls[objective])} of {steps}"])
+    swept = {(s.kind, s.method, s.objective): s for s in study.shares}
+    sweep = []
+    for method, objective in dict.fromkeys((s.method, s.objective) for s in study.shares):
+        shares = [swept.get((kind, method, objective)) for kind in KINDS]
+        cells = ["–" if share is None else f"{share.percent:.1f}%" for share in shares]
+        claimed = _claimed(any(share is not None and share.claimed for share in shares))
+        sweep.append([f"{method}: {OBJECTIVES[objective]}", claimed, *cells])
+    return [
+        ("Steps that went down on this problem", ["method and objective", "said", "steps"], here),
+        ("Share of steps that went down on random problems", ["method and objective", "said", *KINDS.values()], sweep),
+    ]
+
+
+def _claimed(claimed: bool) -> str:
+    return "never falls" if claimed else ""
 
 
 def _premises(options: MonotonicityOptions) -> str:
     return (
-        "PMD is said never to lower the expected return (Proposition 2), ECPO never its surrogate $SR$ (Theorem 2), which is "
-        "$SR_f$ where the dynamics are stochastic (Theorem 3). Policies depend on state and time, and every Project step is "
-        rf"solved exactly. On the problem $\tau={options.tau:g}$, $\tau'={options.tau_prime:g}$, from a {options.start} policy; "
-        rf"methods without entropy use $\tau+\tau'$ and 0, gradient steps have size {options.step_size:g} in the logits. "
-        "With deterministic dynamics the lift of a policy is a policy, so that the direction of the projection does not "
+        "PMD is said never to lower the expected return (Proposition 2), ECPO never its surrogate $SR$ (Theorem 2), "
+        "which is "
+        "$SR_f$ where the dynamics are stochastic (Theorem 3). Policies depend on state and time, and every Project "
+        "step is "
+        rf"solved exactly. On the problem $\tau={options.tau:g}$, $\tau'={options.tau_prime:g}$, from a "
+        rf"{options.start} policy; "
+        rf"methods without entropy use $\tau+\tau'$ and 0, gradient steps have size {options.step_size:g} in the "
+        rf"logits. "
+        "With deterministic dynamics the lift of a policy is a policy, so that the direction of the projection does "
+        "not "
         "matter and two pairs of methods are one."
     )
 
@@ -86,7 +97,8 @@ def _tracks(study: MonotonicityStudy) -> Picture:
     return Picture(
         "tracks",
         "Three objectives along the iterations",
-        "Rings mark the steps that went down. The surrogate is each method's own, with its own temperatures, so that its "
+        "Rings mark the steps that went down. The surrogate is each method's own, with its own temperatures, so that "
+        "its "
         "levels differ from method to method.",
         tuple(panels),
     )
@@ -95,20 +107,19 @@ def _tracks(study: MonotonicityStudy) -> Picture:
 def _partings(study: MonotonicityStudy) -> Picture:
     panels = []
     for parting in study.partings:
-        track = parting.track
-        lines = (_line(track, "surrogate", "surrogate SR_f", 0), _line(track, "return", "expected return", 1))
-        panels.append(Panel(_heading(parting), ITERATION, REWARD, lines))
+        where = f"{parting.title}\nτ = {parting.tau:.3g}, τ′ = {parting.tau_prime:.3g}"
+        for look, (objective, name) in enumerate((("surrogate", "surrogate SR_f"), ("return", "expected return"))):
+            line = _line(parting.track, objective, name, look)
+            panels.append(Panel(f"{name}\n{where}", ITERATION, REWARD, (line,)))
     return Picture(
         "partings",
         "Where return and surrogate part",
-        "ECPO's surrogate and the expected return of the same policies; rings mark steps that went down. Above this problem, "
-        "below the random problems on which one step cost most return.",
+        "ECPO's surrogate on the left, the expected return of the same policies on the right; rings mark steps that "
+        "went "
+        "down. Above this problem; below, of each kind of random problem, the one on which a step cost most return.",
         tuple(panels),
+        columns=2,
     )
-
-
-def _heading(parting: Parting) -> str:
-    return f"{parting.title} (τ = {parting.tau:.3g}, τ′ = {parting.tau_prime:.3g})"
 
 
 def _sweep(study: MonotonicityStudy, options: MonotonicityOptions) -> Picture:
@@ -119,13 +130,15 @@ def _sweep(study: MonotonicityStudy, options: MonotonicityOptions) -> Picture:
     for look, (kind, name) in enumerate(KINDS.items()):
         shares = [s for s in study.shares if s.kind == kind]
         ys = [float(pairs.index((s.method, s.objective))) for s in shares]
-        lines.append(Line(name.replace(", ", ",\n").replace("finite", "finite\n"), [s.percent for s in shares], ys, look))
+        lines.append(Line(name, [s.percent for s in shares], ys, look))
     panel = Panel("steps that went down", "share of the steps that changed the policy (%)", "", tuple(lines), rows=rows)
     return Picture(
         "sweep",
         "How often each objective falls",
-        f"{options.problems:,} random problems of each kind, {options.sweep_iterations} iterations each, temperatures from 0.01 "
-        "to 10, $\\tau'=0$ in one of four. A pair marked “claimed” is said never to fall: its dots belong at zero. Families have "
+        f"{options.problems:,} random problems of each kind, {options.sweep_iterations} iterations each, "
+        f"temperatures from 0.01 "
+        "to 10, $\\tau'=0$ in one of four. A pair marked “claimed” is said never to fall: its dots belong at zero. "
+        "Families have "
         "no logits, so that methods of single gradient steps have no dot there.",
         (panel,),
     )

@@ -10,7 +10,7 @@ import io
 import math
 import re
 from dataclasses import dataclass
-from itertools import pairwise
+from textwrap import fill
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -29,7 +29,8 @@ PALETTE = (*COLOURS, "#a0498a", "#7a5200", "#5b616b")
 EXTRA = {colour: f"var(--series-{k + 1})" for k, colour in enumerate(PALETTE) if k >= len(COLOURS)}
 LINES = ("-", "--", "-.", ":", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
 MARKERS = ("o", "s", "^", "D", "v", "P")
-WIDTH, LEFT, RIGHT, LABEL_GAP = 8.6, 0.10, 0.66, 0.165
+WIDTH, LEFT, RIGHT, LABEL_GAP = 8.6, 0.115, 0.66, 0.087
+ROWS_LEFT, ROWS_RIGHT = 0.44, 0.78
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Picture:
     title: str
     caption: str
     panels: tuple[Panel, ...]
+    columns: int = 1
 
 
 def table(picture: Picture) -> tuple[list[str], list[list[Any]]]:
@@ -79,23 +81,30 @@ def table(picture: Picture) -> tuple[list[str], list[list[Any]]]:
         for line in panel.lines:
             for k, (x, y) in enumerate(zip(line.xs, line.ys, strict=True)):
                 y_axis = panel.rows[round(y)] if panel.rows else panel.y_label
-                rows.append([panel.title, line.name, panel.x_label, x, y_axis, y, int(k in line.fell)])
+                rows.append(
+                    [panel.title.replace("\n", ", "), line.name, panel.x_label, x, y_axis, y, int(k in line.fell)]
+                )
     return header, rows
 
 
 def draw(picture: Picture) -> Figure:
     """Return the picture as a figure."""
-    heights = [0.75 + (0.27 * len(panel.rows) if panel.rows else 2.35) for panel in picture.panels]
-    total, top = sum(heights), 0.0
+    columns = picture.columns
+    above = 0.3 + 0.16 * max(panel.title.count("\n") for panel in picture.panels)
+    heights = [above + 0.45 + (0.27 * len(panel.rows) if panel.rows else 2.35) for panel in picture.panels[::columns]]
+    total = sum(heights)
     with style.context(["default", STYLE]):
         figure = Figure(figsize=(WIDTH, total))
         FigureCanvasAgg(figure)
-        for panel, height in zip(picture.panels, heights, strict=True):
-            left = 0.36 if panel.rows else LEFT
-            bottom = 1 - (top + height - 0.5) / total
-            axes = figure.add_axes((left, bottom, RIGHT - left, (height - 0.85) / total))
+        for k, panel in enumerate(picture.panels):
+            row, column = divmod(k, columns)
+            bottom = 1 - (sum(heights[: row + 1]) - 0.5) / total
+            left, right = (ROWS_LEFT, ROWS_RIGHT) if panel.rows else (LEFT, RIGHT)
+            width = right - left if columns == 1 else 1 / columns - LEFT - 0.02
+            axes = figure.add_axes((left + column / columns, bottom, width, (heights[row] - above - 0.55) / total))
             _panel(axes, panel)
-            top += height
+            if columns == 1 and not panel.rows:
+                _label_ends(axes, panel)
     return figure
 
 
@@ -144,16 +153,15 @@ def _panel(axes: Axes, panel: Panel) -> None:
     if panel.log_x:
         axes.set_xscale("log")
         xs = sorted({x for line in panel.lines for x in line.xs})
-        axes.set_xticks(xs[:: max(1, len(xs) // 7)])
+        axes.set_xticks(xs if len(xs) < 10 else [x for x in xs if math.isclose(math.log10(x) % 1, 0, abs_tol=1e-9)])
         axes.minorticks_off()
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
     else:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if panel.log_y:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
     axes.grid(axis="y", color=INK, alpha=0.15, linewidth=0.6)
-    _label_ends(axes, panel)
 
 
 def _line(axes: Axes, line: Line, *, dots: bool) -> None:
@@ -175,10 +183,13 @@ def _line(axes: Axes, line: Line, *, dots: bool) -> None:
 def _key(axes: Axes, panel: Panel) -> None:
     for k, line in enumerate(panel.lines):
         colour, marker = PALETTE[line.look % len(PALETTE)], MARKERS[line.look % len(MARKERS)]
-        y = 0.95 - 0.5 * k / max(1, len(panel.rows) / 4)
-        axes.plot([1.06], [y], " ", marker=marker, color=colour, mfc=colour if line.look == 0 else "none", ms=7, mew=1.6,
-                  transform=axes.transAxes, clip_on=False)  # fmt: skip
-        axes.annotate(line.name, (1.09, y), xycoords="axes fraction", color=colour, va="center", annotation_clip=False)
+        y = 0.95 - 0.2 * k
+        face = colour if line.look == 0 else "none"
+        place = {"transform": axes.transAxes, "clip_on": False}
+        axes.plot([1.06], [y], " ", marker=marker, color=colour, mfc=face, ms=7, mew=1.6, **place)
+        axes.annotate(
+            fill(line.name, 18), (1.10, y), xycoords="axes fraction", color=colour, va="center", annotation_clip=False
+        )
 
 
 def _label_ends(axes: Axes, panel: Panel) -> None:
@@ -194,16 +205,30 @@ def _label_ends(axes: Axes, panel: Panel) -> None:
             ends.append(((transform(points[-1][1]) - transform(low)) / scale, k, points[-1]))
     ends.sort()
     heights = [height for height, _, _ in ends]
-    gap = min(LABEL_GAP / 1.9, 1.0 / max(1, len(heights)))
-    for below, above in pairwise(range(len(heights))):
-        heights[above] = max(heights[above], heights[below] + gap)
-    for above in reversed(range(len(heights))):
-        limit = 1.0 if above == len(heights) - 1 else heights[above + 1] - gap
-        heights[above] = min(heights[above], limit)
+    heights = _spread(heights, min(LABEL_GAP, 1.0 / max(1, len(heights))))
     for height, (_, k, point) in zip(heights, ends, strict=True):
         colour = INK if panel.lines[k].bare else PALETTE[panel.lines[k].look % len(PALETTE)]
+        leader = {"arrowstyle": "-", "color": colour, "linewidth": 0.6, "alpha": 0.7, "shrinkB": 3, "relpos": (0, 0.5)}
         axes.annotate(
             panel.lines[k].name, point, (1.06, height), xycoords="data", textcoords="axes fraction", color=colour,
             va="center", annotation_clip=False, fontsize=9.5,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "alpha": 0.7, "shrinkB": 3},
+            arrowprops=leader,
         )  # fmt: skip
+
+
+def _spread(heights: list[float], gap: float) -> list[float]:
+    """Move heights (ascending) apart by at least the gap, each cluster about its own middle, within [0, 1]."""
+    groups: list[list[float]] = []
+    for height in heights:
+        groups.append([height])
+        while (
+            len(groups) > 1
+            and _middle(groups[-1], gap) - _middle(groups[-2], gap) < gap * (len(groups[-1]) + len(groups[-2])) / 2
+        ):
+            groups[-2:] = [groups[-2] + groups[-1]]
+    return [_middle(group, gap) + gap * (k - (len(group) - 1) / 2) for group in groups for k in range(len(group))]
+
+
+def _middle(group: list[float], gap: float) -> float:
+    reach = gap * (len(group) - 1) / 2
+    return min(max(sum(group) / len(group), reach), 1 - reach)

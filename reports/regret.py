@@ -18,7 +18,9 @@ BOUND = "bound 4√(T log n)"
 TRIVIAL = "trivial bound 2T"
 
 
-def regret_report(problem: StudyProblem, options: RegretOptions, study: RegretStudy, settings: dict[str, Any]) -> Report:
+def regret_report(
+    problem: StudyProblem, options: RegretOptions, study: RegretStudy, settings: dict[str, Any]
+) -> Report:
     """The page's content."""
     pictures = [_fixed(study), _adversarial(study), _sizes(study, options), _scales(study, options)]
     header, rows = regret_table(study)
@@ -52,20 +54,25 @@ def regret_table(study: RegretStudy) -> tuple[list[str], list[list[str]]]:
 def _premises(problem: StudyProblem, options: RegretOptions, study: RegretStudy) -> list[str]:
     schedule = (
         "Each run of $T$ steps starts from the policy that takes every action alike and uses Theorem 1's temperatures "
-        r"$\tau'=1/\sqrt{T\log n}$ and $\tau+\tau'=\sqrt T/\sqrt{2\log n}$, with $n$ the number of trajectories; methods "
-        rf"without entropy use the same sum with $\tau'=0$, gradient steps have size {options.step_size:g} in the logits. "
+        r"$\tau'=1/\sqrt{T\log n}$ and $\tau+\tau'=\sqrt T/\sqrt{2\log n}$, with $n$ the number of trajectories; "
+        r"methods "
+        rf"without entropy use the same sum with $\tau'=0$, gradient steps have size {options.step_size:g} in the "
+        rf"logits. "
         "The regret counts the $T$ policies played, against the best policy in hindsight."
     )
     scale = (
-        f"Rewards were multiplied by {study.factor:.4g}, so that returns span an interval of length 2, as $[-1,1]$ does. "
-        "The constant that would centre the interval changes neither updates nor regret. The theorem as printed bounds no "
+        f"Rewards were multiplied by {study.factor:.4g}, so that returns span an interval of length 2, as $[-1,1]$ "
+        f"does. "
+        "The constant that would centre the interval changes neither updates nor regret. The theorem as printed "
+        "bounds no "
         r"rewards; the amended statement asks for $\lvert r\rvert\le1$ and a uniform start, and its bound is the same "
         r"$4\sqrt{T\log n}$. No sequence of such rewards can cost more than $2T$."
     )
     if problem.stack.deterministic:
         return [schedule, scale]
     stochastic = (
-        "The transitions of this model are stochastic, and the policies are no convex set of distributions: Theorem 1 does "
+        "The transitions of this model are stochastic, and the policies are no convex set of distributions: Theorem "
+        "1 does "
         "not speak of it. The bound is drawn for comparison only."
     )
     return [schedule, scale, stochastic]
@@ -94,11 +101,14 @@ def _fixed(study: RegretStudy) -> Picture:
         rate = study.rates[name]
         label = name if rate is None else f"{name}: T^{rate:.2f}"
         lines.append(Line(label, xs, values, look))
-    panel = Panel("the same rewards at every step", STEPS, REGRET, (*lines, *_bounds(study.steps, study.bound)), True, True)
+    panel = Panel(
+        "the same rewards at every step", STEPS, REGRET, (*lines, *_bounds(study.steps, study.bound)), True, True
+    )
     return Picture(
         "fixed",
         "Fixed rewards",
-        "Regret after $T$ steps, both axes logarithmic; each point is a run of its own with the schedule of its $T$. The "
+        "Regret after $T$ steps, both axes logarithmic; each point is a run of its own with the schedule of its $T$. "
+        "The "
         "exponent beside a name is the slope of a least-squares line through the upper half of the points.",
         (panel,),
     )
@@ -106,7 +116,10 @@ def _fixed(study: RegretStudy) -> Picture:
 
 def _adversarial(study: RegretStudy) -> Picture:
     panels = []
-    for values, title in (("mean", "mean over random reward sequences"), ("found", "the worst sequence that a search found")):
+    for values, title in (
+        ("mean", "mean over random reward sequences"),
+        ("found", "the worst sequence that a search found"),
+    ):
         lines = []
         for look, (name, hard) in enumerate(study.adversarial.items()):
             lines.append(Line(name, [float(T) for T in hard.steps], getattr(hard, values), look))
@@ -116,15 +129,17 @@ def _adversarial(study: RegretStudy) -> Picture:
     return Picture(
         "adversarial",
         "Rewards that change from step to step",
-        "Above the average, below the worst case: each step's rewards are the model's own, or one of five random tables, with "
-        "either sign. The search keeps the worst sequences and rewrites blocks of them; what it finds is a lower bound on the "
+        "Above the average, below the worst case: each step's rewards are the model's own, or one of five random "
+        "tables, with "
+        "either sign. The search keeps the worst sequences and rewrites blocks of them; what it finds is a lower "
+        "bound on the "
         "worst case, no more.",
         tuple(panels),
     )
 
 
 def _sizes(study: RegretStudy, options: RegretOptions) -> Picture:
-    digits = [_log10(n) for n in study.counts]
+    digits = [math.log10(n) for n in study.counts]
     lines = [Line(name, digits, values, look) for look, (name, values) in enumerate(study.by_size.items())]
     bound = Line(BOUND, digits, study.size_bound, 1, bare=True)
     trivial = Line(TRIVIAL, digits, [2.0 * options.sweep_steps] * len(digits), 3, bare=True)
@@ -132,7 +147,8 @@ def _sizes(study: RegretStudy, options: RegretOptions) -> Picture:
     return Picture(
         "sizes",
         "More trajectories",
-        f"Regret after $T={options.sweep_steps}$ steps with fixed rewards, on models of the same kind from {study.sizes[0]} to "
+        f"Regret after $T={options.sweep_steps}$ steps with fixed rewards, on models of the same kind from "
+        f"{study.sizes[0]} to "
         f"{study.sizes[-1]}, each with rewards rescaled anew. Regret need not grow with $n$: the bound does.",
         (Panel(f"regret against n, T = {options.sweep_steps}", label, REGRET, (*lines, bound, trivial)),),
     )
@@ -149,11 +165,8 @@ def _scales(study: RegretStudy, options: RegretOptions) -> Picture:
     return Picture(
         "scales",
         "Larger rewards: the printed statement and the amended one",
-        f"Regret after $T={options.sweep_steps}$ steps with rewards $c$ times larger, both axes logarithmic. At $c=1$ the "
+        f"Regret after $T={options.sweep_steps}$ steps with rewards $c$ times larger, both axes logarithmic. At "
+        f"$c=1$ the "
         f"amended statement applies. The printed bound does not depend on $c$; for the first method {where}.",
         (Panel("regret against the size of the rewards", label, REGRET, (*lines, bound, trivial), True, True),),
     )
-
-
-def _log10(n: int) -> float:
-    return math.log10(n)

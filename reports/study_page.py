@@ -1,4 +1,4 @@
-"""The folder of a report: a page that opens without a network, each picture as PNG and SVG, its numbers, the settings."""
+"""The folder of a report: a page that opens without a network, its pictures as PNG and SVG, numbers and settings."""
 
 from __future__ import annotations
 

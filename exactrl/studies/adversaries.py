@@ -16,7 +16,7 @@ from exactrl.entries import FloatArray
 from exactrl.studies.stacked import Stack
 from exactrl.studies.sweeps import return_range
 
-__all__ = ["Sequences", "reward_pool", "search_worst"]
+__all__ = ["Sequences", "reward_pool", "search_worst", "starting_sequences"]
 
 Sequences = NDArray[np.int64]
 

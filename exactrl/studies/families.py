@@ -1,4 +1,4 @@
-r"""Random problems on which the policy class is arbitrary: finite families over the trajectories of a deterministic model.
+r"""Random problems with an arbitrary policy class: finite families over the trajectories of a deterministic model.
 
 The Project step is a comparison there, so that it is solved globally whatever the family.
 Shapes: B problems, M members, N trajectories.

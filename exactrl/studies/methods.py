@@ -22,7 +22,6 @@ from typing import TypeAlias
 import numpy as np
 
 from exactrl.entries import FloatArray
-from exactrl.errors import ExactRLError
 from exactrl.formulas import log_boltzmann
 from exactrl.number_systems import namespace
 from exactrl.studies.stacked import Stack
@@ -101,7 +100,7 @@ METHODS = {
 
 
 def methods_for(stack: Stack) -> list[Method]:
-    """The methods that differ on these models; those that are one on deterministic models appear once, under both names.
+    """The methods that differ on these models; those that are one with deterministic dynamics bear both names.
 
     With deterministic dynamics the lift of a policy is a policy, so the direction of the projection does not matter.
     """

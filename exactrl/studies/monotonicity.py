@@ -4,8 +4,8 @@ PMD is said never to lower the expected return (Proposition 2), ECPO never its s
 stochastic dynamics, Theorem 3); PMD + entropy never lowers return plus tau' times entropy, by the argument of
 Proposition 2.  Nothing is said of other pairs, nor of single gradient steps of finite size.
 
-The sweep draws two kinds of problems: Garnet models with stochastic dynamics and all time-dependent policies, and finite
-families of distributions over the trajectories of a deterministic model, where the class is arbitrary.
+The sweep draws two kinds of problems: Garnet models with stochastic dynamics and all time-dependent policies, and
+finite families of distributions over the trajectories of a deterministic model, where the class is arbitrary.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from exactrl.studies.stacked import Stack, stack_of
 __all__ = ["MonotonicityOptions", "MonotonicityStudy", "Parting", "Share", "Track", "study_monotonicity"]
 
 KINDS = {"garnet": "random stochastic models, all policies", "family": "random finite policy classes"}
+KINDS_SINGULAR = {"garnet": "random stochastic model", "family": "random finite policy class"}
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,7 @@ def study_monotonicity(
         paths = follow(stack, method, start, settings, options.iterations)
         tracks.append(_track(paths, 0, method.name, method.rises))
         progress()
-    shares, partings = [], [
-        Parting(problem.name, tracks[0], options.tau, options.tau_prime)
-    ]
+    shares, partings = [], [Parting(problem.name, tracks[0], options.tau, options.tau_prime)]
     for kind, runs in (("garnet", _garnet_paths), ("family", _family_paths)):
         settings, results = runs(options)
         for key, paths in results.items():
@@ -147,7 +146,7 @@ def _largest_fall(kind: str, paths: Paths, settings: Settings) -> Parting:
     drops = -np.diff(paths.values["return"], axis=0).min(axis=0) / (1 + settings.tau + settings.tau_prime)
     b, ecpo = int(np.argmax(drops)), METHODS["ecpo"]
     track = _track(paths, b, ecpo.name, ecpo.rises)
-    return Parting(KINDS[kind], track, float(settings.tau[b]), float(settings.tau_prime[b]))
+    return Parting(f"a {KINDS_SINGULAR[kind]}", track, float(settings.tau[b]), float(settings.tau_prime[b]))
 
 
 def _share(kind: str, key: str, objective: str, paths: Paths) -> Share:

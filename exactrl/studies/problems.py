@@ -38,14 +38,20 @@ class StudyProblem:
         object.__setattr__(self, "stack", stack_of([self.mdp]))
         object.__setattr__(self, "n_trajectories", TrajectorySpace(self.mdp).count)
         if self.n_trajectories < 2:
-            raise ExactRLError(f"{self.name} has a single trajectory: expected at least 2, or there is nothing to learn")
+            raise ExactRLError(
+                f"{self.name} has a single trajectory: expected at least 2, or there is nothing to learn"
+            )
 
     def description(self) -> str:
         """One sentence: sizes, horizon, dynamics, and the number of trajectories."""
         kind = "deterministic" if self.stack.deterministic else "stochastic"
-        states, actions = (_plural(n, word) for n, word in ((self.mdp.n_states, "state"), (self.mdp.n_actions, "action")))
+        states, actions = (
+            _plural(n, word) for n, word in ((self.mdp.n_states, "state"), (self.mdp.n_actions, "action"))
+        )
         steps = _plural(self.stack.horizon, "action")
-        return f"{self.name}: {states}, {actions}, {kind}, episodes of {steps}, {_count(self.n_trajectories)} trajectories"
+        return (
+            f"{self.name}: {states}, {actions}, {kind}, episodes of {steps}, {_count(self.n_trajectories)} trajectories"
+        )
 
 
 def choose_problem(

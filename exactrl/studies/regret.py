@@ -3,8 +3,8 @@ r"""The regret of ECPO, PMD and their ablations under Theorem 1's schedule, exac
 The first policy takes every action alike, T policies are played, and the regret is
 $\max_\pi\sum_{k\le T}\mathbb E_\pi r_k-\sum_{k\le T}\mathbb E_{\pi_k}r_k$, the best policy being chosen in hindsight.
 Rewards are scaled so that returns span an interval of length 2, as [-1, 1] does; the constant that would centre it
-changes neither the updates nor the regret.  On deterministic models with one start these are the iterates on the simplex
-of all trajectories, of which Theorem 1 speaks; on stochastic models the theorem says nothing.
+changes neither the updates nor the regret.  On deterministic models with one start these are the iterates on the
+simplex of all trajectories, of which Theorem 1 speaks; on stochastic models the theorem says nothing.
 """
 
 from __future__ import annotations
@@ -51,7 +51,13 @@ class RegretOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 2), ("adversarial_steps", 2), ("sweep_steps", 2), ("sequences", 2), ("rounds", 0)):
+        for name, least in (
+            ("steps", 2),
+            ("adversarial_steps", 2),
+            ("sweep_steps", 2),
+            ("sequences", 2),
+            ("rounds", 0),
+        ):
             if getattr(self, name) < least:
                 raise ExactRLError(f"{name} is {getattr(self, name)}: expected at least {least}")
         if not 0 < self.step_size < np.inf:
@@ -72,7 +78,7 @@ class AdversarialRegret:
 class RegretStudy:
     """Everything that the report shows; regrets in units of the rescaled reward.
 
-    fixed, by_size, by_scale: method name -> values along `steps`, `sizes` and `SCALES`.  log_counts: log n of the sizes.
+    fixed, by_size, by_scale: method name -> values along `steps`, `sizes` and `SCALES`.  counts: n of the sizes.
     bound, adversarial_bound, size_bound: Theorem 1's 4 sqrt(T log n) beside them; factor: what rewards were scaled by.
     """
 
@@ -134,7 +140,7 @@ def study_regret(
 def fixed_regret(
     stack: Stack, rewards: FloatArray, method: Method, steps: list[int], n: int, step_size: float = 1.0
 ) -> list[float]:
-    """The regret after T steps for each T, the schedule being that of the T; the same rewards (1, S, A, K) throughout."""
+    """The regret after T steps for each T, each run with the schedule of its T; rewards (1, S, A, K) throughout."""
     many = stack.repeated(len(steps))
     tables = np.repeat(rewards, len(steps), axis=0)
     earned = _play(many, method, _settings(steps, n, step_size), lambda k: tables, max(steps))
@@ -156,7 +162,7 @@ def sequence_regret(
 
 
 def fitted_rate(steps: list[int], regrets: list[float]) -> float | None:
-    """The exponent p of the least-squares fit regret = c T^p on the upper half of the T's; None without positive ones."""
+    """The exponent p of the least-squares fit regret = c T^p on the upper half of the T's; None without two points."""
     half = [(T, x) for T, x in zip(steps, regrets, strict=True)][len(steps) // 2 :]
     points = np.log([(T, x) for T, x in half if x > 1e-12]).reshape(-1, 2)
     return float(np.polyfit(points[:, 0], points[:, 1], 1)[0]) if len(points) > 1 else None
@@ -164,7 +170,7 @@ def fitted_rate(steps: list[int], regrets: list[float]) -> float | None:
 
 def _doubling(most: int) -> list[int]:
     """Return 2, 4, 8, ... up to `most`, which comes last."""
-    return [*(T for T in (2**k for k in range(1, 63)) if T < most), most]
+    return [*(2**k for k in range(1, (most - 1).bit_length())), most]
 
 
 def _settings(steps: list[int], n: int, step_size: float) -> Settings:
@@ -225,9 +231,7 @@ def _over_sizes(
     return labels, counts, regrets
 
 
-def _over_scales(
-    problem: StudyProblem, rewards: FloatArray, method: Method, options: RegretOptions
-) -> list[float]:
+def _over_scales(problem: StudyProblem, rewards: FloatArray, method: Method, options: RegretOptions) -> list[float]:
     """Regret with rewards c times larger than the amended statement allows, for every c of `SCALES`."""
     T, scales = options.sweep_steps, np.array(SCALES)
     many = problem.stack.repeated(len(scales))

@@ -1,7 +1,7 @@
 r"""Theorem 1's temperatures and bound for numbers of trajectories far beyond floats: only log n enters.
 
-With $n=2^j$ they depend on $T$ and $j=\log_2n$ only: $\tau'=1/\sqrt{Tj\log2}$, $\tau+\tau'=\sqrt{T/j}/\sqrt{2\log2}$ and
-$4\sqrt{Tj\log2}$, that is, on the formulas at $n=2$ with $Tj$ or $T/j$ steps.
+With $n=2^j$ they depend on $T$ and $j=\log_2n$ only: $\tau'=1/\sqrt{Tj\log2}$, $\tau+\tau'=\sqrt{T/j}/\sqrt{2\log2}$
+and $4\sqrt{Tj\log2}$, that is, on the formulas at $n=2$ with $Tj$ or $T/j$ steps.
 """
 
 from __future__ import annotations

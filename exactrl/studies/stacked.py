@@ -95,13 +95,17 @@ def stack_of(models: Sequence[FiniteMDP]) -> Stack:
     width = max(int(count.max()) for count in counts)
     shape = (len(models), n_states * n_actions, width)
     if np.prod(shape, dtype=object) > MOST_NUMBERS:
-        raise ExactRLError(f"the tables have {np.prod(shape, dtype=object):,} numbers: expected at most {MOST_NUMBERS:,}")
+        raise ExactRLError(
+            f"the tables have {np.prod(shape, dtype=object):,} numbers: expected at most {MOST_NUMBERS:,}"
+        )
     logs, reward = np.full(shape, -np.inf), np.zeros(shape)
     target = np.zeros(shape, dtype=np.int64) + np.arange(len(models))[:, None, None] * n_states
     for b, (edge, pair, count) in enumerate(zip(edges, pairs, counts, strict=True)):
         place = ragged(np.zeros_like(count), count)[1]
         logs[b, pair, place], reward[b, pair, place] = edge.log_probability, edge.reward.floats
         target[b, pair, place] = edge.target + b * n_states
-    tables = [x.reshape(len(models), n_states, n_actions, width) for x in (logs, np.exp(logs), reward, target)]
+    full = (len(models), n_states, n_actions, width)
+    logs, reward = logs.reshape(full), reward.reshape(full)
     initial = np.stack([edge.log_initial for edge in edges])
-    return Stack(tables[0], tables[1], tables[2], tables[3], initial, discount ** np.arange(horizon, dtype=np.float64))
+    discounts = discount ** np.arange(horizon, dtype=np.float64)
+    return Stack(logs, np.exp(logs), reward, target.reshape(full), initial, discounts)

@@ -8,7 +8,8 @@ $\eta=\tau+\tau'$ and $V_{H+1}=0$, backwards in t,
 
 it takes action a with probability $\exp\{(Q_t(s,a)+\tau\log\pi_t(a\mid s)-V_t(s))/\eta\}$ and then moves by
 $P\exp\{(r_t+V_{t+1}-Q_t)/\eta\}$.  The nearest policy in $D_{KL}(\bar\pi^*f\Vert\pi f)$ takes actions as often as the
-lift does in that state and step, which is that very probability.  At the start, $SR_f=\eta\log\sum_s\mu(s)\exp\{V_1/\eta\}$.
+lift does in that state and step, which is that very probability.  At the start,
+$SR_f=\eta\log\sum_s\mu(s)\exp\{V_1(s)/\eta\}$.
 
 **Reverse projection (PMD).**  The maximiser of $\mathbb E r-\tau D_{KL}+\tau'\mathcal H$ over policies obeys the same
 recursion with $Q_t=\sum_{s'}P(s'\mid s,a)(r_t+V_{t+1})$: a mean where the lift has a soft maximum.  With deterministic
@@ -104,7 +105,8 @@ def _visits(stack: Stack, start: FloatArray, log_policy: FloatArray, kernels: li
     for t, kernel in enumerate(kernels):
         counts[t] = present[..., None] * np.exp(log_policy[t])
         moved = (counts[t][..., None] * kernel).reshape(-1)
-        present = np.bincount(stack.target.reshape(-1), moved, minlength=start.size).reshape(start.shape)
+        arrived = np.bincount(stack.target.reshape(-1), moved, minlength=start.size)
+        present = np.asarray(arrived, dtype=np.float64).reshape(start.shape)
     return counts
 
 
