@@ -338,10 +338,11 @@ def _amendments(claim: Claim, results: dict[str, Result]) -> list[Result]:
     verdicts = {name: results[key]["entry"]["verdict"] for name, key in names.items() if key in results}
     if verdicts.get("literal", GOOD[0]) in GOOD:
         return []
+    found = []
     if verdicts.get("intended") in GOOD:
         statement = claim.intended_statement or claim.statement
-        return [{"id": f"{claim.id}.intended", "statement": statement, "verdict": verdicts["intended"]}]
-    return [
+        found = [{"id": f"{claim.id}.intended", "statement": statement, "verdict": verdicts["intended"]}]
+    return found + [
         {"id": a.id, "statement": a.statement, "verdict": results[f"{a.id}.literal"]["entry"]["verdict"]}
         for a in amendments_of(claim)
         if f"{a.id}.literal" in results

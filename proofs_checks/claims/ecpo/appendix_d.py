@@ -107,11 +107,11 @@ the_stochastic_lift_is_a_policy.reading(
 @claim(
     "ecpo.appd.policy.amended",
     where="amends Lemma 8",
-    title="The lift is a policy exactly when all successors of an action have the same soft value",
+    title="The lift is a policy exactly when all successors of a taken action have the same soft value",
     statement=r"After every first action, $\sum_{a_2}\bar\pi^*_{\tau,\tau'}(a_1,s_2,a_2)$ is proportional to "
     r"$\exp\{\bar V^*(s_2)/(\tau+\tau')\}$ with $\bar V^*$ of Eq. (8), and given $a_1,s_2$ the second action has the Boltzmann policy of "
-    r"Eq. (8). So $\bar\pi^*_{\tau,\tau'}$ is a policy if and only if all successors of every action have the same soft value, as under "
-    "deterministic transitions.",
+    r"Eq. (8). So $\bar\pi^*_{\tau,\tau'}$ is a policy if and only if all successors of every action that the reference "
+    "takes have the same soft value, as under deterministic transitions.",
     kind="existence",
     shape=EXISTENCE,
     condition="soft values",

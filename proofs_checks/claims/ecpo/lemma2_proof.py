@@ -15,7 +15,7 @@ from proofs_checks.claims.ecpo.common import (
     lift_space,
     lifted,
 )
-from proofs_checks.claims.ecpo.section3 import estimator_space, mean_score, softmax_scores
+from proofs_checks.claims.ecpo.section3 import estimator_space, exponents, mean_score, softmax_scores
 from proofs_checks.fields import Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
 from proofs_checks.symbolic import lift_identity
@@ -143,17 +143,20 @@ the_boltzmann_lift_is_optimal.both_readings(
     "enters with the next step, which replaces the normaliser by a sample mean.",
 )
 def the_exact_ratio_is_unbiased(p: Problem) -> Check:
-    """The mean under the reference of ratio times score, against the mean of the score under the lift."""
+    """The mean under the reference of the ratio of Eq. 5 times the score, against the mean of the score under Eq. 21."""
     xp = namespace(p.log_reference)
-    scores, lift = softmax_scores(p), lifted(p, p.log_reference)
-    ratio = xp.exp(
-        xp.where(p.support_reference, lift - xp.where(p.support_reference, p.log_reference, 0), -float("inf"))
-    )
+    scores, omega = softmax_scores(p), exponents(p)
+    ratio = xp.exp(omega - xp.logsumexp(p.log_reference + omega, keepdims=True))
     expected = xp.sum(xp.weighted(p.reference[..., None], ratio[..., None] * scores), axis=-2)
-    return Check("unbiased", -expected, "==", -mean_score(lift, scores))
+    return Check("unbiased", -expected, "==", -mean_score(lifted(p, p.log_reference), scores))
 
 
 the_exact_ratio_is_unbiased.both_readings(
     space=estimator_space(zeros=True, samples=(1,)),
-    assumptions=[DETERMINISTIC, "the samples are i.i.d. from the reference policy", TEMPERATURES],
+    assumptions=[
+        DETERMINISTIC,
+        "the samples are i.i.d. from the reference policy",
+        "the scores exist (here: pi_theta is a softmax policy in its logits)",
+        TEMPERATURES,
+    ],
 )

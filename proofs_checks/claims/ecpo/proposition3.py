@@ -70,20 +70,27 @@ the_projection_is_convex.both_readings(
     kind="existence",
     shape=EXISTENCE,
     condition="coercive",
-    explanation="The objective is convex (Proposition 3), so a minimum, where there is one, is found by descent. There is one, because "
+    explanation="The objective lies above its tangents (Proposition 3), so a stationary point is a global minimum. There is one, because "
     "the lift of a softmax policy is positive: along every direction in which the objective is not constant it grows without "
     r"bound, at the rate $\max_\rho v^\top\phi(\rho)-\mathbb E_q v^\top\phi\ge\min_\rho q(\rho)\,(\max-\min)_\rho v^\top\phi(\rho)$. "
     "For a target with zeros the minimum need not be attained.",
 )
-def the_objective_is_coercive(p: Problem) -> Check:
-    """The growth of the objective along a direction, against a positive multiple of the spread of the features."""
+def the_objective_is_coercive(p: Problem) -> list[Check]:
+    """The objective lies above its tangents, and grows along every direction in which it is not constant."""
     xp = namespace(p.features)
     along = xp.sum(p.features * p.direction[..., None, :])
-    log_reference = log_boltzmann(xp.sum(p.features * p.theta[..., None, :]), 1)
-    log_lifted = lifted(p, log_reference)
+    log_policy = log_boltzmann(xp.sum(p.features * p.theta[..., None, :]), 1)
+    moved = log_boltzmann(xp.sum(p.features * (p.theta + p.direction)[..., None, :]), 1)
+    log_lifted = lifted(p, log_policy)
+    slope = expectation(log_policy, along) - expectation(log_lifted, along)
+    rise = kl(log_lifted, moved) - kl(log_lifted, log_policy)
     rate = xp.max(along) - expectation(log_lifted, along)
     least = xp.min(xp.exp(log_lifted))
-    return Check("coercive", rate, ">=", least * (xp.max(along) - xp.min(along)), scale=size(along))
+    scale = size(along) + size(log_policy) + size(moved)
+    return [
+        Check("stationary is global", rise, ">=", slope, scale=scale),
+        Check("coercive", rate, ">=", least * (xp.max(along) - xp.min(along)), scale=scale),
+    ]
 
 
 the_objective_is_coercive.both_readings(

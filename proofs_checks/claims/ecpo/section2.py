@@ -100,7 +100,9 @@ pmd_never_lowers_the_return.both_readings(
     r"there is nothing to differentiate. In the class $\pi_\theta\propto(p_1e^{u_1\theta},\dots,p_ne^{u_n\theta},\theta^2)$ at "
     r"$\theta=0$ the last trajectory has probability 0, and so it has in the lift. Every other member gives it mass, so its "
     r"divergence from the lift is infinite: the Project step, solved exactly, stays at $\theta=0$. The derivative of the expected "
-    "return there is any number.",
+    "return there is any number. "
+    r"Long gradient steps fail too: in $(\theta^2,1)/(1+\theta^2)$ a step of size $2\theta/F'(\theta)$ on the Project objective $F$ leads to "
+    r"$-\theta$, the same policy, although the return is not stationary.",
     hand_check=r"The lift of $(p_1,\dots,p_n,0)$ ends in 0, so $D_{KL}(\pi_\theta\Vert\bar\pi^*_\tau)=\infty$ for every $\theta\ne0$ and "
     r"$\theta=0$ is the only minimiser. There $\frac{d}{d\theta}\mathbb E r=\sum_ip_i(u_i-\sum_jp_ju_j)r_i$.",
 )

@@ -21,7 +21,7 @@ from exactrl.number_systems import namespace
 from proofs_checks.claim import OPTIMALITY, POINTWISE, Check, Printed, claim
 from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, printed_numerators, row, size, term_size
 from proofs_checks.claims.ecpo.section4 import action_space, one_sample_mean, value_scale
-from proofs_checks.extended import Extended, total
+from proofs_checks.extended import Extended, total, xlog
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex, Unit
 from proofs_checks.instances import Instance, Problem, Space
 from proofs_checks.symbolic import tree_recursion_identity
@@ -65,7 +65,10 @@ def _consistent(p: Problem, log_policy: Any, log_reference: Any, rewards: Any, t
     kind="identity",
     shape=POINTWISE,
     condition="consistent",
-    explanation="Judged on two-step trees; a state carries its time step, as episodes end.",
+    intended_statement="The same where the reference gives every action positive probability.",
+    explanation="Judged on two-step trees; a state carries its time step, as episodes end. Where the policy never takes an action behind "
+    r"which the reference forbids what the policy would do, the printed expectation contains $0\cdot(-\infty)$.",
+    hand_check=r"At the action with $\pi(a\mid s)=0$: $O_{ECPO}(\pi,s')=-\infty$ there, and $\pi(a\mid s)\,O_{ECPO}(\pi,s')=0\cdot(-\infty)$.",
 )
 def the_objective_is_consistent(p: Problem) -> Check:
     """The objective over trajectories against the recursion over states."""
@@ -79,13 +82,41 @@ def the_objective_is_consistent(p: Problem) -> Check:
     return Check("consistent", whole, "==", steps, scale=scale)
 
 
-the_objective_is_consistent.both_readings(
-    space=_tree_space(
+def printed_consistency(instance: Instance) -> Extended:
+    """The right side as printed at the first state, each product of a probability and a value on its own."""
+    tau, eta = instance["tau"], instance["tau"] + instance["tau_prime"]
+
+    def objective(policy: Any, reference: Any, rewards: Any) -> Extended:
+        terms = []
+        for x, b, r in zip(policy, reference, rewards, strict=True):
+            terms.append(Extended(x) * r + Extended(tau) * xlog(x, b) - Extended(eta) * xlog(x, x))
+        return total(terms)
+
+    rows = zip(instance["policy_second"], instance["second"], instance["second_rewards"], strict=True)
+    later = [objective(*rows_of_state) for rows_of_state in rows]
+    rewards = [Extended(r) + v for r, v in zip(instance["first_rewards"], later, strict=True)]
+    return objective(instance["policy_first"], instance["first"], rewards)
+
+
+def _policies(**options: Any) -> Space:
+    return _tree_space(
         policy_first=Simplex(("actions",), exponents=(-20, 0)),
         policy_second=Simplex(("actions", "later"), exponents=(-20, 0)),
-    ),
+        **options,
+    )
+
+
+_POSITIVE_TREE: dict[str, Any] = {
+    "first": Simplex(("actions",), zeros=False, exponents=(-20, 0)),
+    "second": Simplex(("actions", "later"), zeros=False, exponents=(-20, 0)),
+}
+the_objective_is_consistent.reading(
+    "literal",
+    space=_policies(**_POSITIVE_TREE),
     assumptions=[DETERMINISTIC, TEMPERATURES],
+    printed=Printed(_policies(), printed_consistency),
 )
+the_objective_is_consistent.reading("intended", space=_policies(**_POSITIVE_TREE), adds=[POSITIVE_ACTIONS])
 
 
 @claim(
@@ -222,7 +253,8 @@ def the_regression_of_exponentials_finds_the_value(p: Problem) -> list[Check]:
 
 
 the_regression_of_exponentials_finds_the_value.both_readings(
-    space=action_space(zeros=True), assumptions=[DETERMINISTIC, "a is sampled from the reference", TEMPERATURES]
+    space=action_space(zeros=False),
+    assumptions=[DETERMINISTIC, "a is sampled from the reference", POSITIVE_ACTIONS, TEMPERATURES],
 )
 
 
@@ -265,7 +297,7 @@ the_bellman_error_is_minimal.both_readings(
         },
         {"n": (1, 2, 4)},
     ),
-    assumptions=[DETERMINISTIC, "replay data"],
+    assumptions=[DETERMINISTIC, "replay data", "Q_psi can take any values (tabular)"],
 )
 
 
@@ -282,6 +314,11 @@ the_bellman_error_is_minimal.both_readings(
 )
 def descent_lowers_the_losses(p: Problem) -> list[Check]:
     """One step on the policy loss in the logits, and one on a squared loss."""
+    return descent_checks(p)
+
+
+def descent_checks(p: Problem) -> list[Check]:
+    """The slope of the policy loss, and what one step of size 1/smoothness takes off either loss."""
     xp = namespace(p.logits)
     log_target = (shaped_returns(p.log_reference, p.action_values, p.tau) - xp.per_row(p.value)) / row(
         p.tau + p.tau_prime
@@ -307,18 +344,29 @@ def descent_lowers_the_losses(p: Problem) -> list[Check]:
     ]
 
 
-descent_lowers_the_losses.both_readings(
-    space=Space(
-        {
-            "logits": Real(("n",), exponents=(-1, 0)),
-            "action_values": Real(("n",), exponents=(-2, 0)),
-            "reference": Simplex(("n",), exponents=(-4, 0)),
-            "value": Real(exponents=(-2, 0)),
-            "step": Unit(),
-            "tau": Positive(exponents=(0, 2)),
-            "tau_prime": NonNegative(exponents=(0, 2)),
-        },
-        {"n": (1, 2, 3)},
-    ),
-    assumptions=[DETERMINISTIC, TEMPERATURES, "a step size of at most 1/smoothness"],
+_DESCENT_SPACE = Space(
+    {
+        "logits": Real(("n",), exponents=(-1, 0)),
+        "action_values": Real(("n",), exponents=(-2, 0)),
+        "reference": Simplex(("n",), exponents=(-4, 0)),
+        "value": Real(exponents=(-2, 0)),
+        "step": Unit(),
+        "tau": Positive(exponents=(0, 2)),
+        "tau_prime": NonNegative(exponents=(0, 2)),
+    },
+    {"n": (1, 2, 3)},
 )
+
+
+def descent_is_downhill(p: Problem) -> Check:
+    """To first order: the slope of the policy loss along its negative gradient is minus the squared gradient."""
+    return descent_checks(p)[0]
+
+
+descent_lowers_the_losses.reading(
+    "literal",
+    space=_DESCENT_SPACE,
+    assumptions=[DETERMINISTIC, TEMPERATURES],
+    sides=descent_is_downhill,
+)
+descent_lowers_the_losses.reading("intended", space=_DESCENT_SPACE, adds=["a step size of at most 1/smoothness"])

@@ -232,7 +232,7 @@ def the_first_policy_is_near(p: Problem) -> Check:
 
 the_first_policy_is_near.reading(
     "literal",
-    space=Space({"member": Simplex(("n",)), "start": Simplex(("n",))}, {"n": (1, 2, 3, 5)}),
+    space=Space({"member": Simplex(("n",)), "start": Simplex(("n",), zeros=False)}, {"n": (1, 2, 3, 5)}),
     assumptions=[DETERMINISTIC, CONVEX, "pi_1 is the first policy of the sequence"],
 )
 

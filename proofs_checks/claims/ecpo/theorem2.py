@@ -58,7 +58,7 @@ the_surrogate_never_falls.both_readings(
     explanation=r"In the class $\pi_\theta=(\theta^2,1)/(1+\theta^2)$ the point $\theta=0$ is a fixed point for every step size, every number "
     r"of steps and the exact Project step: the lift of $(0,1)$ is $(0,1)$, and $D_{KL}((0,1)\Vert\pi_\theta)=\log(1+\theta^2)$. But with "
     r"$\tau=\tau'$ the surrogate has a kink there: it rises linearly in both directions, so the fixed point is a sharp local "
-    "minimum of what ECPO is to raise, and no stationary point.",
+    "minimum of what ECPO is to raise; its derivative, which Eq. (16) asks to be 0, does not exist.",
     hand_check=r"With $\eta=2\tau$: $SR(\pi_\theta)=\eta\log(|\theta|e^{r_1/\eta}+e^{r_2/\eta})-\tau\log(1+\theta^2)$, whose slopes at $\theta=0$ are "
     r"$\pm\eta e^{(r_1-r_2)/\eta}$.",
 )

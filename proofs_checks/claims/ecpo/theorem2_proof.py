@@ -7,7 +7,7 @@ from typing import Any
 from exactrl.formulas import centred, forward_kl_slope, kl, log_lift, surrogate, surrogate_gradient
 from exactrl.number_systems import namespace
 from proofs_checks.claim import POINTWISE, Check, Printed, claim
-from proofs_checks.claims.ecpo.appendix_a2 import slope_space
+from proofs_checks.claims.ecpo.appendix_a2 import moving_mass, slope_space
 from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, TRAJECTORIES, lift_size, lifted, size
 from proofs_checks.extended import Extended, total, xlog
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex
@@ -54,11 +54,12 @@ def printed_ecpo_slope(instance: Instance) -> Extended:
     """Eq. 16 as printed, along a tangent of probabilities: each term divides by pi(rho)."""
     policy, direction = instance["policy"], instance["first_tangent"]
     eta = Extended(instance["tau"]) + instance["tau_prime"]
-    mean = sum(q * u for q, u in zip(policy, direction, strict=True))
-    weights = [
-        ((Extended(r) + xlog(instance["tau"], q)) / eta).exp() for q, r in zip(policy, instance["returns"], strict=True)
-    ]
-    slopes = [w * (Extended(1) / q) * (q * (u - mean)) for w, q, u in zip(weights, policy, direction, strict=True)]
+    moves = moving_mass(policy, direction)
+    if not any(moves):
+        return Extended(0)  # a policy that does not move: both derivatives are 0
+    shaped = zip(policy, instance["returns"], strict=True)
+    weights = [((Extended(r) + xlog(instance["tau"], q)) / eta).exp() for q, r in shaped]
+    slopes = [w * (Extended(1) / q) * m for w, q, m in zip(weights, policy, moves, strict=True)]
     return total(slopes) / total(weights)
 
 
