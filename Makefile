@@ -13,7 +13,7 @@ PIP  := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_FLAGS
 # One thread a process: the work is spread over processes, and BLAS threads on top of that only slow it down.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help verify test lint types bench clean distclean
+.PHONY: help verify test lint types bench power clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -44,6 +44,9 @@ bench: $(VENV)/.stamp-test ## run every script in benchmarks/
 	  echo "$$script"; \
 	  $(BIN)/python "$$script" || exit 1; \
 	done
+
+power: $(VENV)/.stamp-verify ## measure what share of planted falsehoods the search finds
+	$(BIN)/python -m proofs_checks.power --write --jobs $(JOBS)
 
 clean: ## remove build products and caches, keep .venv
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage .coverage.*

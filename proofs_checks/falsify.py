@@ -1,5 +1,8 @@
 """The search for violations: seeded batches in float64, then mutation of the worst instances.
 
+Violations of sharp bounds often sit where many entries are equal (one likely trajectory, many unlikely ones alike), on
+a set of measure 0 that independent entries never meet; so a second, shorter search keeps entries equal.
+
 A violation in floats is only a suspicion; `certify` decides.  Budgets count evaluations, never seconds, so that the
 same seed and profile give the same search on every machine.
 """
@@ -23,8 +26,9 @@ SUSPICIOUS = -1e-11
 class Budget:
     """How much is tried for each combination of sizes.
 
-    `draws` instances in floats, `generations` of mutations of a `population`, and `swept` instances that go to balls
-    whatever floats say of them, because at extreme sizes floats say nothing; the `suspects` worst of all are certified.
+    `draws` instances in floats and half as many with mostly equal entries, for both kinds `generations` of mutations of
+    a `population`, and `swept` instances that go to balls whatever floats say of them, because at extreme sizes floats
+    say nothing; the `suspects` worst of both kinds are certified.
     """
 
     draws: int
@@ -87,6 +91,25 @@ def _margin(check: Check) -> NDArray[np.float64]:
     return np.asarray(signed)
 
 
+def tightness(checks: list[Check], batch: int) -> NDArray[np.float64]:
+    """Return how near each instance comes to equality in proportion to its sides, whatever the size of other terms.
+
+    Sides that are small beside the terms they are the sum of say nothing: 1.
+    """
+    tightest = np.ones(batch)
+    for check in checks:
+        if not check.asserted:
+            continue
+        left, right, scale = (np.asarray(x, dtype=np.float64) for x in (check.left, check.right, check.scale))
+        scale = scale.reshape(scale.shape + (1,) * (max(left.ndim, right.ndim) - scale.ndim)) if scale.ndim else scale
+        with np.errstate(invalid="ignore"):
+            telling = np.abs(left) + np.abs(right) > 1e-4 * scale
+        ratio = np.where(telling, _margin(replace(check, scale=0.0, given=())), 1.0)
+        ratio = ratio.reshape(ratio.shape[0], -1).min(axis=1) if ratio.ndim else np.full(batch, ratio)
+        tightest = np.fmin(tightest, ratio)
+    return tightest
+
+
 def evaluate(reading: Reading, batch: Batch) -> NDArray[np.float64]:
     """Return the margins of a batch in float64."""
     with np.errstate(all="ignore"):
@@ -94,24 +117,78 @@ def evaluate(reading: Reading, batch: Batch) -> NDArray[np.float64]:
 
 
 def search(reading: Reading, seed: np.random.SeedSequence, budget: Budget) -> Search:
-    """Search the space of a reading for violations."""
+    """Search the space of a reading for violations.
+
+    Two searches for each combination of sizes: one of arbitrary instances, driven by their margin, and a shorter one of
+    instances most of whose entries are equal, driven by how tight they are in proportion; each has its own stream.
+    """
     found = Search()
     rng = np.random.default_rng(seed)
+    apart = np.random.default_rng(np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, 1)))
     for sizes in reading.space.combinations():
-        best = _Best(budget)
-        for batch in _draws(reading, rng, sizes, budget.draws):
-            best.add(batch, evaluate(reading, batch), found)
-        for _ in range(budget.generations):
-            if best.batch is None:
-                break
-            parents = rng.integers(0, len(best.batch), size=budget.population // 4)
-            children = best.batch.take(parents).mutated(rng)
-            best.add(children, evaluate(reading, children), found)
-        found.suspects += best.suspects()
-        sweep = reading.space.draw(rng, budget.swept, sizes)
-        found.swept += [sweep.exact(i) for i in range(len(sweep))]
+        _search_arbitrary(reading, rng, sizes, budget, found)
+        _search_levelled(reading, apart, sizes, budget, found)
     found.suspects.sort(key=lambda pair: (np.isnan(pair[0]), pair[0]))
     return found
+
+
+def _search_arbitrary(
+    reading: Reading, rng: np.random.Generator, sizes: dict[str, int], budget: Budget, found: Search
+) -> None:
+    best = _Best(budget)
+    for batch in _draws(reading, rng, sizes, budget.draws):
+        margin = evaluate(reading, batch)
+        best.add(batch, margin, _ranked(margin), found)
+    for _ in range(budget.generations):
+        children = best.parents(rng, budget).mutated(rng)
+        margin = evaluate(reading, children)
+        best.add(children, margin, _ranked(margin), found)
+    found.suspects += best.suspects()
+    sweep = reading.space.draw(rng, budget.swept, sizes)
+    found.swept += [sweep.exact(i) for i in range(len(sweep))]
+
+
+def _search_levelled(
+    reading: Reading, rng: np.random.Generator, sizes: dict[str, int], budget: Budget, found: Search
+) -> None:
+    best = _Best(budget)
+
+    def add(batch: Batch) -> None:
+        with np.errstate(all="ignore"):
+            checks = reading.checks(batch.problem())
+            margin = margins(checks, len(batch))
+            rank = np.where(np.isposinf(margin), np.inf, tightness(checks, len(batch)))
+        best.add(batch, margin, rank, found)
+
+    for batch in _draws(reading, rng, sizes, max(1, budget.draws // 2)):
+        add(levelled(batch, rng))
+    for _ in range(budget.generations):
+        parents = best.parents(rng, budget)
+        add(with_ties_of(parents, parents.mutated(rng)))
+    found.suspects += best.suspects()
+
+
+def levelled(batch: Batch, rng: np.random.Generator) -> Batch:
+    """Make the entries of every field of an instance equal, all but a few: one trajectory against many alike."""
+    raw = {}
+    for name, old in batch.raw.items():
+        entries = old.reshape(len(old), -1, 2)
+        count = entries.shape[1]
+        alike = entries[np.arange(len(entries)), rng.integers(0, count, size=len(entries))][:, None]
+        different = rng.random(entries.shape[:2]) < rng.choice([0.0, 1.0, 2.0], size=(len(entries), 1)) / count
+        raw[name] = batch.space.fields[name].repair(np.where(different[..., None], entries, alike).reshape(old.shape))
+    return replace(batch, raw=raw)
+
+
+def with_ties_of(parents: Batch, children: Batch) -> Batch:
+    """Give entries of a child's field that are equal in its parent one value: that of the first of them."""
+    raw = {}
+    for name, new in children.raw.items():
+        old = parents.raw[name].reshape(len(new), -1, 2)
+        first = (old[:, :, None] == old[:, None]).all(axis=-1).argmax(axis=-1)
+        entries = np.take_along_axis(new.reshape(old.shape), first[..., None], axis=1)
+        raw[name] = children.space.fields[name].repair(entries.reshape(new.shape))
+    return replace(children, raw=raw)
 
 
 def _draws(reading: Reading, rng: np.random.Generator, sizes: dict[str, int], draws: int) -> Iterator[Batch]:
@@ -119,25 +196,36 @@ def _draws(reading: Reading, rng: np.random.Generator, sizes: dict[str, int], dr
         yield reading.space.draw(rng, min(2_000, draws - start), sizes)
 
 
+def _ranked(margin: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rank by the margin; an undefined one counts as 0."""
+    return np.where(np.isnan(margin), 0.0, margin)
+
+
 class _Best:
-    """The worst instances seen so far of one combination of sizes."""
+    """The instances of least rank seen so far of one combination of sizes."""
 
     def __init__(self, budget: Budget) -> None:
         self.keep = max(8, budget.population // 16)
         self.limit = budget.suspects
         self.batch: Batch | None = None
         self.margin: NDArray[np.float64] = np.empty(0)
+        self.rank: NDArray[np.float64] = np.empty(0)
 
-    def add(self, batch: Batch, margin: NDArray[np.float64], found: Search) -> None:
+    def add(self, batch: Batch, margin: NDArray[np.float64], rank: NDArray[np.float64], found: Search) -> None:
         found.instances += len(batch)
         settled = margin[~np.isnan(margin)]
         if settled.size:
             found.worst_margin = min(found.worst_margin, float(settled.min()))
         if self.batch is not None:
             raw = {name: np.concatenate([self.batch.raw[name], batch.raw[name]]) for name in batch.raw}
-            batch, margin = Batch(batch.space, batch.sizes, raw), np.concatenate([self.margin, margin])
-        order = np.argsort(np.where(np.isnan(margin), 0.0, margin), kind="stable")[: self.keep]
-        self.batch, self.margin = batch.take(order), margin[order]
+            batch = Batch(batch.space, batch.sizes, raw)
+            margin, rank = np.concatenate([self.margin, margin]), np.concatenate([self.rank, rank])
+        order = np.argsort(rank, kind="stable")[: self.keep]
+        self.batch, self.margin, self.rank = batch.take(order), margin[order], rank[order]
+
+    def parents(self, rng: np.random.Generator, budget: Budget) -> Batch:
+        assert self.batch is not None
+        return self.batch.take(rng.integers(0, len(self.batch), size=budget.population // 4))
 
     def suspects(self) -> list[tuple[float, Any]]:
         if self.batch is None:

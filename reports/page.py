@@ -20,6 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from exactrl.errors import ExactRLError
 from exactrl.files import write_text_atomically
 from proofs_checks.illustrations import Illustration
+from proofs_checks.power.suite import load
 from reports.figures import svg
 from reports.mathml import render, render_plain
 from reports.numbers import decimal, exact, margin
@@ -40,7 +41,7 @@ SYMBOLS = {
 LEGEND = {
     "proved": (
         "A symbolic proof for the sizes it names.",
-        "It says nothing about other sizes.",
+        "It says nothing about other sizes, nor where a policy has zeros: the algebra holds on the support.",
     ),
     "certified": (
         "Interval arithmetic has excluded every violation above a stated size in a whole box of instances.",
@@ -48,15 +49,18 @@ LEGEND = {
     ),
     "survived": (
         "No violation among the instances drawn, nor among those that an adversarial search drove on from the worst.",
-        "It is no proof: a counterexample may be rare, large, or of a kind that is never drawn.",
+        "It is no proof: a counterexample may be rare, large, or of a kind that is never drawn. The share of planted "
+        "falsehoods beside it tests the search; it is not the probability that the statement is true.",
     ),
     "refuted": (
         "An instance in exact fractions meets the assumptions and certainly breaks the statement; anyone can recheck.",
-        "It does not say that the idea is worthless: the amendment, where there is one, says what still stands.",
+        "It says nothing about amended forms, nor that the idea is worthless: the amendment, where there is one, says "
+        "what still stands.",
     ),
     "ill-posed": (
         "An instance that the assumptions permit makes some expression of the statement undefined.",
-        "It does not say that the statement is false where everything is defined.",
+        "It does not say that the statement is false where everything is defined; a counterexample where everything is "
+        "defined would take precedence.",
     ),
     "undecided": (
         "The budget or the precision ran out before an answer; the reason is given.",
@@ -145,6 +149,7 @@ def _claim(
         "hand_check": entry.get("hand_check") or "",
         "readings": {
             name: _reading(reading, _certificate_of(reading, f"{identity}.{name}", certificates))
+            | {"power": _power(reading, entry.get("shape"), run["profile"])}
             for name, reading in claim["readings"].items()
         },
         "amendments": [{**amendment, "anchor": _safe(amendment["id"])} for amendment in claim.get("amendments") or []],
@@ -175,6 +180,17 @@ def _reading(reading: Mapping[str, Any], certificate: Mapping[str, Any] | None) 
         "link": quote(path) if path else "",
         "check": f"exactrl check {shlex.quote(path)}" if path else "",
     }
+
+
+def _power(reading: Mapping[str, Any], shape: str | None, profile: str) -> str:
+    """Return what share of planted falsehoods of a shape the search finds, for a reading that survived one like it."""
+    measured = load()
+    count = measured["falsehoods"].get(shape)
+    searched = reading["verdict"] == "survived" and reading.get("instances") not in (None, 1)
+    if not searched or profile != measured["profile"] or not count:
+        return ""
+    share = f"{count['found']} of {count['planted']}"
+    return f"The {profile} profile finds {share} planted falsehoods of this shape ({shape})."
 
 
 def _certificate(certificate: Mapping[str, Any]) -> dict[str, Any]:
