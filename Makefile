@@ -48,8 +48,14 @@ bench: $(VENV)/.stamp-test ## run every script in benchmarks/
 power: $(VENV)/.stamp-verify ## measure what share of planted falsehoods the search finds
 	$(BIN)/python -m proofs_checks.power --write --jobs $(JOBS)
 
+mutants: $(VENV)/.stamp-test ## change the formulas a little, everywhere, and see whether a test notices (15 minutes)
+	$(PIP) mutmut
+	rm -rf mutants
+	$(BIN)/mutmut run --max-children $(JOBS)
+	$(BIN)/mutmut results
+
 clean: ## remove build products and caches, keep .venv
-	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage .coverage.*
+	rm -rf build dist mutants *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .coverage .coverage.*
 	find . -path "./$(VENV)" -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv as well

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from exactrl.errors import ExactRLError
 
-__all__ = ["FloatArray", "FractionArray", "Numbers", "entry", "fractions_of", "read_number", "read_numbers"]
+__all__ = ["FloatArray", "FractionArray", "Numbers", "entry", "fractions_of", "read_number", "read_numbers", "short"]
 
 FloatArray = NDArray[np.float64]
 FractionArray = NDArray[np.object_]
@@ -97,7 +97,7 @@ def read_number(value: Any, where: str) -> Fraction | float:
     """
     result = _number_or_none(value)
     if result is None:
-        raise ExactRLError(f"{where} is {_short(value)} ({type(value).__name__}), {EXPECTED_NUMBER}")
+        raise ExactRLError(f"{where} is {short(value)} ({type(value).__name__}), {EXPECTED_NUMBER}")
     return result
 
 
@@ -117,7 +117,7 @@ def read_numbers(value: Any, name: str) -> Numbers:
             return _from_numeric(array)
         shape, flat = array.shape, array.reshape(-1).tolist()
     else:
-        raise ExactRLError(f"{name} is {_short(value)} ({type(value).__name__}), expected an array or nested lists")
+        raise ExactRLError(f"{name} is {short(value)} ({type(value).__name__}), expected an array or nested lists")
     return _from_flat(flat, shape, name)
 
 
@@ -210,6 +210,7 @@ def _rational_or_none(text: str) -> Fraction | None:
         return None
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """The value as it is written in messages: its repr, cut where it is long."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exactrl.entries import Numbers
+from exactrl.entries import Numbers, short
 from exactrl.errors import ExactRLError
 from exactrl.tables import SparseTable
 
@@ -55,7 +55,7 @@ def mdp_from_dict(data: Any) -> FiniteMDP:
 
     _check_keys(data, _KEYS, "the model")
     if data["schema"] != SCHEMA:
-        raise ExactRLError(f"the model's schema is {data['schema']!r}, expected {SCHEMA!r}")
+        raise ExactRLError(f"the model's schema is {short(data['schema'])}, expected {SCHEMA!r}")
     n_states, n_actions = (_size(data[key], key) for key in ("n_states", "n_actions"))
     if not isinstance(data["initial"], list):
         raise ExactRLError(f"the model's initial is of type {type(data['initial']).__name__}, expected a list")
@@ -65,7 +65,7 @@ def mdp_from_dict(data: Any) -> FiniteMDP:
     mdp = FiniteMDP(transitions, rewards, **options)
     for key, found in (("n_states", mdp.n_states), ("n_actions", mdp.n_actions)):
         if data[key] != found:
-            raise ExactRLError(f"the model's {key} is {data[key]}, but its transitions have {found}")
+            raise ExactRLError(f"the model's {key} is {short(data[key])}, but its transitions have {found}")
     return mdp
 
 
@@ -107,7 +107,7 @@ def _check_keys(value: Any, keys: tuple[str, ...], name: str, expected: str = "a
         raise ExactRLError(f"{name} is of type {type(value).__name__}, expected {expected}")
     unknown = sorted(str(key) for key in value.keys() - set(keys))
     if unknown:
-        raise ExactRLError(f"{name} has the unknown key {unknown[0]!r}, expected {', '.join(keys)}")
+        raise ExactRLError(f"{name} has the unknown key {short(unknown[0])}, expected {', '.join(keys)}")
     missing = [key for key in keys if key not in value]
     if missing:
         raise ExactRLError(f"{name} lacks the key {missing[0]!r}, expected {', '.join(keys)}")
@@ -115,5 +115,5 @@ def _check_keys(value: Any, keys: tuple[str, ...], name: str, expected: str = "a
 
 def _size(value: Any, key: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ExactRLError(f"the model's {key} is {value!r}, expected a positive integer")
+        raise ExactRLError(f"the model's {key} is {short(value)}, expected a positive integer")
     return value

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exactrl.distributions import check_log_distributions, finite_array, index_array, log_distributions
-from exactrl.entries import FloatArray
+from exactrl.entries import FloatArray, short
 from exactrl.errors import ExactRLError
 from exactrl.formulas import log_boltzmann
 
@@ -31,7 +31,7 @@ class Policy(Protocol):
 
 def _over_time(log_table: FloatArray, horizon: int) -> FloatArray:
     if isinstance(horizon, bool) or not isinstance(horizon, (int, np.integer)) or horizon < 1:
-        raise ExactRLError(f"horizon is {horizon!r}: expected a positive number of actions")
+        raise ExactRLError(f"horizon is {short(horizon)}: expected a positive number of actions")
     if log_table.ndim == 2:
         return np.broadcast_to(log_table, (int(horizon), *log_table.shape))
     if len(log_table) != horizon:

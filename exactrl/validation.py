@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from exactrl.entries import Numbers, entry, read_number, read_numbers
+from exactrl.entries import Numbers, entry, read_number, read_numbers, short
 from exactrl.errors import ExactRLError
 from exactrl.tables import SparseTable, is_scipy_sparse
 
@@ -72,7 +72,7 @@ def read_initial(value: Any, n_states: int) -> Numbers:
         return read_numbers([Fraction(1, n_states)] * n_states, "initial")
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         if not 0 <= value < n_states:
-            raise ExactRLError(f"initial is state {value}, expected a state from 0 to {n_states - 1}")
+            raise ExactRLError(f"initial is state {short(int(value))}, expected a state from 0 to {n_states - 1}")
         return read_numbers([int(state == value) for state in range(n_states)], "initial")
     law = read_numbers(value, "initial")
     if law.shape != (n_states,):
@@ -87,7 +87,7 @@ def read_horizon(value: Any) -> int | None:
     if value is None:
         return None
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ExactRLError(f"horizon is {value!r}, expected a positive int (the number of actions) or None")
+        raise ExactRLError(f"horizon is {short(value)}, expected a positive int (the number of actions) or None")
     return int(value)
 
 

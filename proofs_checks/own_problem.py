@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from exactrl.entries import read_number
 from exactrl.errors import ExactRLError
 from exactrl.files import read_json
 from exactrl.mdp import FiniteMDP
@@ -66,6 +68,8 @@ def read_instance(path: Path, claim: Claim) -> dict[str, Instance]:
     data = read_json(path)
     if not isinstance(data, dict):
         raise ExactRLError(f'{path}: expected an object of fields such as {{"returns": ["0", "1/2"], "tau": "1"}}')
+    for entry, value in data.items():
+        _refuse_other_than_numbers(f"{path}: {entry}", value)
     permitted: dict[str, Instance] = {}
     faults = []
     for name, reading in _distinct(claim):
@@ -78,6 +82,17 @@ def read_instance(path: Path, claim: Claim) -> dict[str, Instance]:
     if not permitted:
         raise ExactRLError(f"{path} is no instance of {claim.id}: {'; '.join(dict.fromkeys(faults))}")
     return permitted
+
+
+def _refuse_other_than_numbers(where: str, value: Any) -> None:
+    """Raise ExactRLError for the first entry of nested lists that is no number; true and false are none."""
+    if isinstance(value, list):
+        for index, part in enumerate(value):
+            _refuse_other_than_numbers(f"{where}[{index}]", part)
+    elif isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ExactRLError(f'{where} is {json.dumps(value)[:60]}: expected a rational such as "1/3"')
+    elif isinstance(value, str):
+        read_number(value, where)
 
 
 def _distinct(claim: Claim) -> list[tuple[str, Reading]]:

@@ -343,6 +343,15 @@ def test_in_balls_a_nearest_point_at_the_middle_is_enclosed_too():
     assert high - low <= Fraction(1, 2**40)
 
 
+def test_of_equally_near_points_the_first_is_taken_and_balls_leave_them_all():
+    point = np.array([0.25, 0.75])
+    assert nearest_on_segment(np.array([0.5, 0.5]), point, point) == pytest.approx(0, abs=1e-15)
+    third = Balls([Fraction(1, 3), Fraction(2, 3)])  # no ball is exact here, so the slope stays open
+    low, high = nearest_on_segment(third, third, third).bounds()[0]
+    assert low <= 0
+    assert high >= 1
+
+
 # ------------------------------------------------------------------------------------------------------------- tangents
 
 
@@ -417,6 +426,87 @@ def test_temperatures_and_bound_of_theorem_1():
     assert theorem1_temperatures(1, 2)[0] < 0, "negative at the first step"
     tau, tau_prime = theorem1_temperatures(np.arange(1, 4), np.array(6))
     np.testing.assert_allclose((tau + tau_prime) ** 2 * 2 * math.log(6), [1, 2, 3], rtol=1e-13)
+
+
+# ------------------------------------------------------------------------------------------------- mixed number systems
+
+LOGS, FAMILY, RETURNS = log([0.25, 0.75]), log([[0.5, 0.5], [0.1, 0.9]]), np.array([1.0, -2.0])
+FIRST, SECOND, WEIGHT = np.array([0.5, 0.5]), np.array([0.125, 0.875]), np.array(0.25)
+SQUARE, SCORES = np.array([[0.25, 0.75], [0.5, 0.5]]), np.array([[0.0], [-1.0]])
+
+#: formula, its arguments, and how many of them, from the first, choose the number system
+MIXED = {
+    "entropy": (entropy, (LOGS,), 1),
+    "cross_entropy": (cross_entropy, (LOGS, log([0.5, 0.5])), 2),
+    "kl": (kl, (LOGS, log([0.5, 0.5])), 2),
+    "total_variation": (total_variation, (LOGS, log([0.5, 0.5])), 2),
+    "expectation": (expectation, (LOGS, RETURNS), 2),
+    "shaped_returns": (shaped_returns, (LOGS, RETURNS, 0.5), 2),
+    "log_lift": (log_lift, (LOGS, RETURNS, 0.5, 0.25), 2),
+    "surrogate": (surrogate, (LOGS, RETURNS, 0.5, 0.25), 2),
+    "surrogate_gradient": (surrogate_gradient, (LOGS, RETURNS, 0.5, 0.25), 2),
+    "lift_objective": (lift_objective, (LOGS, log([0.5, 0.5]), RETURNS, 0.5, 0.25), 3),
+    "lift_objective_with_dynamics": (
+        lambda a, b, c, d: lift_objective_with_dynamics(a, b, c, 0.5, 0.25, d),
+        (LOGS, log([0.5, 0.5]), RETURNS, log([2.0, 0.5])),
+        4,
+    ),
+    "lift_weights": (lift_weights, (LOGS, RETURNS, 0.5, 0.25), 2),
+    "soft_value": (soft_value, (RETURNS, np.array(0.5)), 2),
+    "log_boltzmann": (log_boltzmann, (RETURNS, np.array(0.5)), 2),
+    "nearest_forward": (nearest_forward, (LOGS, FAMILY), 2),
+    "nearest_reverse": (nearest_reverse, (LOGS, FAMILY), 2),
+    "segment_slope": (segment_slope, (np.exp(LOGS), FIRST, SECOND, WEIGHT), 3),
+    "nearest_on_segment": (nearest_on_segment, (np.exp(LOGS), FIRST, SECOND), 3),
+    "reverse_kl_slope": (reverse_kl_slope, (LOGS, log([0.5, 0.5]), RETURNS), 3),
+    "log_expected_exp": (log_expected_exp, (RETURNS, SQUARE), 2),
+    "backward_log_partition": (
+        lambda a, b, *c: backward_log_partition(c, a, b),
+        (SQUARE, FIRST, SCORES, SCORES * 2, SCORES * 3),
+        5,
+    ),
+    "theorem1_temperatures": (lambda t, n: theorem1_temperatures(t, n)[0], (np.array(3.0), np.array(5.0)), 2),
+    "theorem1_regret_bound": (theorem1_regret_bound, (np.array(3.0), np.array(5.0)), 2),
+}
+#: these work on what they are given, without making arrays of it
+BARE = {"nearest_forward", "nearest_reverse", "segment_slope", "nearest_on_segment", "reverse_kl_slope"}
+BARE |= {"log_expected_exp", "backward_log_partition"}
+BY_ONE = [(name, i) for name, (_, _, count) in MIXED.items() if name not in BARE for i in range(count)]
+BY_ONE += [("nearest_forward", 1), ("nearest_reverse", 1)]
+BY_TWO = [(name, i, j) for name, (_, _, count) in MIXED.items() for i in range(count) for j in range(count) if i != j]
+
+
+@pytest.mark.parametrize(("name", "position"), BY_ONE)
+def test_one_argument_in_balls_or_tensors_takes_the_others_along(name, position):
+    formula, arguments, _ = MIXED[name]
+    expected = formula(*arguments)
+    mixed = list(arguments)
+    mixed[position] = Balls(arguments[position])
+    enclosed = formula(*mixed)
+    assert isinstance(enclosed, Balls)
+    np.testing.assert_allclose(
+        np.array([float(x) for x in enclosed.data.ravel()]).reshape(np.shape(expected)), expected, rtol=1e-12
+    )
+    mixed[position] = torch.tensor(arguments[position])
+    found = formula(*mixed)
+    assert isinstance(found, torch.Tensor)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "of_balls", "of_tensors"), BY_TWO)
+def test_balls_and_tensors_in_one_formula_are_refused(name, of_balls, of_tensors):
+    formula, arguments, _ = MIXED[name]
+    mixed = list(arguments)
+    mixed[of_balls], mixed[of_tensors] = Balls(arguments[of_balls]), torch.tensor(arguments[of_tensors])
+    with pytest.raises(TypeError, match="balls and tensors do not mix in one formula"):
+        formula(*mixed)
+
+
+@pytest.mark.parametrize("formula", [log_lift, surrogate, surrogate_gradient])
+def test_balls_and_tensors_are_refused_in_the_dynamics_too(formula):
+    for returns, log_dynamics in [(Balls(RETURNS), torch.tensor(LOGS)), (torch.tensor(RETURNS), Balls(LOGS))]:
+        with pytest.raises(TypeError, match="balls and tensors do not mix in one formula"):
+            formula(LOGS, returns, 0.5, 0.25, log_dynamics)
 
 
 # ------------------------------------------------------------------------------------------------------------ bad input
