@@ -30,7 +30,7 @@ verify: $(VENV)/.stamp-verify ## judge every claim and write the page (no torch 
 	exit $$status
 
 test: lint types ## lint, types, then all tests with branch coverage
-	$(BIN)/python -m pytest -n $(JOBS) --cov --cov-branch --cov-report=term --cov-fail-under=90
+	$(BIN)/python -m pytest -n $(JOBS) --cov --cov-branch --cov-report=term --cov-fail-under=95
 
 lint: $(VENV)/.stamp-test ## ruff over the whole repository
 	$(BIN)/python -m ruff check .

@@ -23,13 +23,15 @@ from exactrl.number_systems import namespace
 from exactrl.number_systems.balls import Balls, ball, precision
 from exactrl.policies import Policy, as_log_policy
 
+MOST_BITS = 1_000_000
+
 
 def surrogate_bounds(
     edges: Edges, mdp: FiniteMDP, policy: Any, tau: Any, tau_prime: Any, bits: int
 ) -> tuple[Fraction, Fraction]:
     """Return exact rational lower and upper bounds of the surrogate; see `TrajectorySpace.surrogate_enclosure`."""
-    if isinstance(bits, bool) or not isinstance(bits, int) or bits < 2:
-        raise ExactRLError(f"bits is {bits!r}: expected an integer of at least 2, the working precision")
+    if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= MOST_BITS:
+        raise ExactRLError(f"bits is {bits!r}: expected an integer between 2 and {MOST_BITS:,}, the working precision")
     tau, tau_prime = _exact("tau", tau), _exact("tau_prime", tau_prime)
     temperature = total_temperature(tau, tau_prime)
     table = _exact_policy(policy, mdp)

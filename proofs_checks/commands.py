@@ -34,7 +34,7 @@ def claims(pattern: str | None, as_json: bool) -> None:
     from proofs_checks.catalogue import catalogue
     from proofs_checks.claim import select
 
-    chosen = select([pattern] if pattern else [])
+    chosen = select([pattern] if pattern is not None else [])
     if as_json:
         click.echo(json.dumps(catalogue(chosen), indent=2))
     elif pattern in {c.id for c in chosen}:

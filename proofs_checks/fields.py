@@ -152,6 +152,17 @@ class Bounded(Field):
 
 
 @dataclass(frozen=True)
+class Modest(Bounded):
+    """Any real number, drawn within [-1, 1] because nothing larger is needed; a user's own may have any size."""
+
+    def fault(self, value: Exact) -> str | None:
+        return None
+
+    def simpler(self, value: Exact) -> Iterator[Exact]:
+        return (x for x in super(Bounded, self).simpler(value) if super(Modest, self).fault(x) is None)
+
+
+@dataclass(frozen=True)
 class Unit(Bounded):
     """A number within [0, 1], in twelfths."""
 

@@ -82,12 +82,14 @@ class Batch:
 class Space:
     """All instances a reading speaks of: dimensions with the sizes to try, and fields over them.
 
-    `counts` names dimensions that are numbers of the instance itself (a horizon, a number of samples).
+    `counts` names dimensions that are numbers of the instance itself (a horizon, a number of samples).  `least` is the
+    smallest size that the reading permits, where that is less than what the search tries.
     """
 
     fields: dict[str, Field]
     sizes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     counts: tuple[str, ...] = ()
+    least: Mapping[str, int] = field(default_factory=dict)
 
     def combinations(self) -> Iterator[dict[str, int]]:
         """Yield the combinations of sizes, small ones first."""
@@ -127,8 +129,9 @@ class Space:
             if wrong:
                 raise ExactRLError(f"{name} {wrong}")
         for name, size in sizes.items():
-            if size < min(self.sizes[name]):
-                raise ExactRLError(f"{name} is {size}: expected at least {min(self.sizes[name])}")
+            least = self.least.get(name, min(self.sizes[name]))
+            if size < least:
+                raise ExactRLError(f"{name} is {size}: expected at least {least}")
 
     def permits(self, instance: Instance) -> bool:
         """Whether the instance is one of the space."""

@@ -17,7 +17,7 @@ from exactrl.formulas import (
 from exactrl.number_systems import namespace
 from proofs_checks.claim import POINTWISE, Check, Given, claim
 from proofs_checks.claims.ecpo.common import DETERMINISTIC, size
-from proofs_checks.fields import Bounded, Simplex, Unit, Whole
+from proofs_checks.fields import Bounded, Modest, Simplex, Unit, Whole
 from proofs_checks.instances import Problem, Space
 
 CONVEX = "Pi is a convex subset of the probabilistic simplex"
@@ -105,8 +105,8 @@ def both_classes(p: Problem, *, anytime: bool) -> list[Check]:
 
 def _literal_space(horizons: tuple[int, ...], least: int) -> Space:
     """First policies with probabilities down to about 10^least, and rewards within [-1, 1]."""
-    fields = {"start": Simplex(("n",), zeros=False, exponents=(least, 0)), "returns": Bounded(("n",))}
-    return Space(fields, {"n": (2, 3), "horizon": horizons}, counts=("horizon",))
+    fields = {"start": Simplex(("n",), zeros=False, exponents=(least, 0)), "returns": Modest(("n",))}
+    return Space(fields, {"n": (2, 3), "horizon": horizons}, counts=("horizon",), least={"horizon": 1})
 
 
 _INTENDED = Space(
