@@ -5,6 +5,7 @@ JOBS      ?= 2
 PROFILE   ?= quick
 OUT       ?= build/verify
 PIP_FLAGS ?=
+SUITES    ?= pendulum-20k halfcheetah-100k hopper-50k
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -13,7 +14,7 @@ PIP  := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_FLAGS
 # One thread a process: the work is spread over processes, and BLAS threads on top of that only slow it down.
 export OMP_NUM_THREADS := 1
 
-.PHONY: help verify test lint types bench power clean distclean
+.PHONY: help verify test lint types bench reference-runs power mutants clean distclean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -44,6 +45,9 @@ bench: $(VENV)/.stamp-test ## run every script in benchmarks/
 	  echo "$$script"; \
 	  $(BIN)/python "$$script" || exit 1; \
 	done
+
+reference-runs: $(VENV)/.stamp-test ## go on with the queue of learning runs (hours; stop it whenever you like)
+	$(BIN)/python benchmarks/reference_runs.py --jobs $(JOBS) --only $(SUITES) $(if $(PEERS_PYTHON),--peers-python $(PEERS_PYTHON))
 
 power: $(VENV)/.stamp-verify ## measure what share of planted falsehoods the search finds
 	$(BIN)/python -m proofs_checks.power --write --jobs $(JOBS)
@@ -77,7 +81,7 @@ $(VENV)/.stamp-verify: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) --no-build-isolation -e '.[proofs,reports]'
 	@touch $@
 
-# The test environment is the verify environment and more; which torch, constraints.txt says. MuJoCo is left out: no test drives a simulator yet.
+# The test environment is the verify environment and more; which torch and which MuJoCo, constraints.txt says.
 $(VENV)/.stamp-test: $(VENV)/.stamp-verify
-	$(PIP) --no-build-isolation -e '.[proofs,reports,dev]' torch
+	$(PIP) --no-build-isolation -e '.[all]'
 	@touch $@

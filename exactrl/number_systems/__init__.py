@@ -22,11 +22,17 @@ def _float64() -> ArrayNamespace:
     return ArrayNamespace("float64", api)
 
 
-@cache
-def _tensors() -> ArrayNamespace:
-    import array_api_compat.torch as api
+# Kept by hand: torch.compile traces through a global, and would warn of a cached function.
+_kept_tensors: ArrayNamespace | None = None
 
-    return ArrayNamespace("tensors", api)
+
+def _tensors() -> ArrayNamespace:
+    global _kept_tensors
+    if _kept_tensors is None:
+        import array_api_compat.torch as api
+
+        _kept_tensors = ArrayNamespace("tensors", api)
+    return _kept_tensors
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
 from fractions import Fraction
 from types import ModuleType
@@ -31,6 +32,11 @@ class ArrayNamespace:
     def bisections(self) -> int:
         """How many halvings of [0, 1] the precision is worth."""
         return 60
+
+    @property
+    def log_two_pi(self) -> float:
+        """The constant log 2 pi, which a formula cannot take from `math`: in balls that would not enclose it."""
+        return math.log(2 * math.pi)
 
     def asarray(self, x: Any) -> Any:
         """Return x as an array of this system; a Fraction becomes the nearest float."""
@@ -73,6 +79,9 @@ class ArrayNamespace:
 
     def softplus(self, x: Any) -> Any:
         """Return log(1 + exp(x)) without overflow."""
+        if self.name == "tensors":
+            # -log sigmoid(-x): one kernel each way; PyTorch's own softplus turns into the identity above a threshold.
+            return -self._api.nn.functional.logsigmoid(-x)
         return self.maximum(x, 0.0) + self.log1p(self.exp(-self.abs(x)))
 
     def sum(self, x: Any, axis: int = -1, keepdims: bool = False) -> Any:

@@ -261,6 +261,11 @@ class BallNamespace:
         """How many halvings of [0, 1] the precision is worth."""
         return int(ctx.prec) * 3 // 4
 
+    @property
+    def log_two_pi(self) -> Balls:
+        """The constant log 2 pi, enclosed."""
+        return Balls((2 * arb.pi()).log())
+
     def asarray(self, x: Any) -> Balls:
         return x if isinstance(x, Balls) else Balls(x)
 

@@ -263,6 +263,28 @@ ENTRIES = {
     "theorem1_regret_bound": lambda s, kind, seed: formulas.theorem1_regret_bound(
         s.number([1, 10 + seed]), s.number(7)
     ),
+    # The density m stands for the policy: an action that was sampled has a positive probability.
+    "bellman_target": with_instance(
+        lambda s, i: formulas.bellman_target(s.number(i.r), s.number(i.p), s.number(i.c), s.number(Fraction(9, 10)))
+    ),
+    "sampled_soft_value": with_instance(
+        lambda s, i: formulas.sampled_soft_value(s.number(i.r), s.log(i.m), s.number(Fraction(3, 7)))
+    ),
+    "squared_error": with_instance(lambda s, i: formulas.squared_error(s.number(i.r), s.number(i.c))),
+    "exponential_regression": with_instance(
+        lambda s, i: formulas.exponential_regression(
+            s.number(i.c), s.number(i.r), s.number(Fraction(7, 4)), s.number(Fraction(4, 3))
+        )
+    ),
+    "projection_weight": with_instance(
+        lambda s, i: formulas.projection_weight(s.number(i.c), s.number(Fraction(1, 2)))
+    ),
+    "score_function_loss": with_instance(lambda s, i: formulas.score_function_loss(s.log(i.m), s.number(i.r))),
+    "temperature_loss": with_instance(
+        lambda s, i: formulas.temperature_loss(s.number(i.c), s.log(i.m), s.number(Fraction(-5, 2)))
+    ),
+    "gaussian_log_density": with_instance(lambda s, i: formulas.gaussian_log_density(s.number(i.r), s.number(i.c))),
+    "squash_log_jacobian": with_instance(lambda s, i: formulas.squash_log_jacobian(s.number(i.r))),
 }
 
 
@@ -415,6 +437,17 @@ def test_autograd_of_the_soft_value_is_the_boltzmann_policy():
         lambda x, r: soft_value(r, x[0] ** 2, x),
         lambda x, r: log_expected_exp(x, torch.ones(2, 5, dtype=torch.float64)),
         lambda x, r: reverse_kl_slope(x, r, r),
+        lambda x, r: formulas.bellman_target(r, 1 + r, x, 0.9),
+        lambda x, r: formulas.sampled_soft_value(r, x, 0.3),
+        lambda x, r: formulas.squared_error(x, r),
+        lambda x, r: formulas.exponential_regression(x, r, 0.7, 1.0),
+        lambda x, r: formulas.exponential_regression(r, x, 0.7, 1.0),
+        lambda x, r: formulas.projection_weight(x, -1.5),
+        lambda x, r: formulas.score_function_loss(x, r),
+        lambda x, r: formulas.temperature_loss(x, r, -2.0),
+        lambda x, r: formulas.gaussian_log_density(r, x),
+        lambda x, r: formulas.gaussian_log_density(x, r),
+        lambda x, r: formulas.squash_log_jacobian(x),
     ],
 )
 def test_gradcheck(loss):

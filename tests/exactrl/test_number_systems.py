@@ -145,7 +145,7 @@ CASES = {
     "power": Case(lambda xp, x, y: x**3, lambda x, y: x * x * x),
 }
 # Held by their own tests below: no value, or a value that only the system at hand defines.
-APART = {"name", "bisections", "argmin", "enclosure", "midpoint"}
+APART = {"name", "bisections", "log_two_pi", "argmin", "enclosure", "midpoint"}
 
 
 def test_every_function_of_the_closed_list_is_held_against_high_precision():
@@ -280,6 +280,12 @@ def test_bisections_follow_the_precision():
     assert float64.bisections == tensors.bisections == 60
     with precision(200):
         assert balls.bisections == 150
+
+
+def test_the_constant_is_enclosed():
+    assert float64.log_two_pi == tensors.log_two_pi == float(mpmath.log(2 * mpmath.pi))
+    with precision(200), mpmath.workprec(REFERENCE_BITS):
+        assert_contains(balls.log_two_pi, fraction(mpmath.log(2 * mpmath.pi)), width=Fraction(1, 2**195))
 
 
 # --------------------------------------------------------------------------------------------------- special values
