@@ -1,12 +1,11 @@
 """The queue of learning runs: Pendulum, HalfCheetah beside Stable-Baselines3, Hopper, and the runs of a million steps.
 
 python benchmarks/reference_runs.py --list                       what there is, and how far it has come
-python benchmarks/reference_runs.py --jobs 2                     run what is missing; stop it whenever you like, it takes up where it was
-python benchmarks/reference_runs.py --only halfcheetah-100k --peers-python PATH
-                                                                 with the python of an environment that has stable_baselines3
+python benchmarks/reference_runs.py --jobs 2                     run what is missing; stopped, it takes up where it was
+python benchmarks/reference_runs.py --only halfcheetah --peers-python PATH    PATH: a python with stable_baselines3
 
-Runs live in build/reference-runs/.  What has finished is copied to benchmarks/reference/ as configuration and evaluations, a few
-kilobytes a run, and compared on a page with `exactrl compare`.
+Runs live in build/reference-runs/.  What has finished is copied to benchmarks/reference/ as configuration and
+evaluations, a few kilobytes a run, and compared on a page with `exactrl compare`.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ MUJOCO = ("Hopper-v5", "Walker2d-v5", "HalfCheetah-v5", "Ant-v5", "Humanoid-v5")
 
 @dataclass(frozen=True)
 class Job:
-    """One seed of one algorithm: its place is SUITE/LABEL/seed-N, under build/ while it runs and beside this file when it is over."""
+    """One seed of one algorithm: SUITE/LABEL/seed-N, under build/ while it runs, beside this file when it is over."""
 
     suite: str
     label: str
@@ -71,7 +70,7 @@ class Job:
         return ["--env-id", self.env_id, "--seed", str(self.seed), "--total-timesteps", str(self.steps)]
 
     def keep(self) -> None:
-        """Copy what has finished to its place: into a temporary folder first, so that it is there whole or not at all."""
+        """Copy what has finished to its place, by way of a temporary folder: it is there whole or not at all."""
         target = FINISHED / self.name
         temporary = target.with_name(f".{target.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)

@@ -62,8 +62,9 @@ class Config:
     FREE: ClassVar[tuple[str, ...]] = ("jobs", "q_limit", "tensorboard", "capture_video", "track")
 
     def __post_init__(self) -> None:
-        if isinstance(self.hidden_sizes, list):
-            object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
+        widths: Any = self.hidden_sizes
+        if isinstance(widths, list):
+            object.__setattr__(self, "hidden_sizes", tuple(widths))
         for entry in dataclasses.fields(self):
             _check(entry, _kinds(type(self))[entry.name], getattr(self, entry.name))
         if any(isinstance(width, bool) or not isinstance(width, int) or width < 1 for width in self.hidden_sizes):
@@ -89,7 +90,7 @@ class Config:
 
 
 @functools.cache
-def _kinds(config: type[Config]) -> dict[str, tuple[type, ...]]:
+def _kinds(config: Any) -> dict[str, tuple[type, ...]]:
     """The types that a value of each field may have: `float | None` is (float, NoneType)."""
     hints = typing.get_type_hints(config)
     names = [entry.name for entry in dataclasses.fields(config)]
@@ -212,7 +213,7 @@ class ECACConfig(Config):
         )
         if not chosen.kl_temperature + chosen.entropy_temperature > 0:
             raise ExactRLError("kl_temperature + entropy_temperature is 0: ECAC divides by it; give one of them")
-        return chosen
+        return typing.cast(ECACConfig, chosen)
 
 
 CONFIGS: dict[str, type[Config]] = {

@@ -95,7 +95,7 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Categorical:
-    """One of A actions, given as a one-hot row; the noise is one uniform number, inverted through the distribution function."""
+    """One of A actions as a one-hot row; the noise, one uniform number, picks it by the distribution function."""
 
     actions: int
     noise_width = 1

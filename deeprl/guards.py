@@ -31,10 +31,13 @@ def check_metrics(trainer: Trainer, metrics: dict[str, Tensor]) -> None:
 
 def stop(trainer: Trainer, cause: str, advice: str) -> NoReturn:
     """Save the state under `failure`, apart from the checkpoints, and raise ExactRLError with the cause."""
-    trainer.checkpoint(FAILURE)
     lines = [f"stopped at step {trainer.step}, update {trainer.state.updates}: {cause}"]
     if trainer.out is not None:
-        lines.append(f"the state is saved in {trainer.out / FAILURE}")
+        try:
+            trainer.checkpoint(FAILURE)
+            lines.append(f"the state is saved in {trainer.out / FAILURE}")
+        except ExactRLError as error:
+            lines.append(f"the state could not be saved ({error})")
         good = checkpoints.newest_first(trainer.out / "checkpoints")
         if good:
             lines.append(f"--resume goes back to {good[0].name} and meets the same again")

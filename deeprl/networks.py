@@ -1,7 +1,7 @@
 """Functional networks over flat parameters: one seed or a stack of seeds, one critic or twins, by the same lines.
 
-A network of `copies` members for each of S seeds keeps N = S * copies members, seed by seed, in one flat tensor; every layer is
-one batched product over all of them.  Shapes: S seeds, C copies, N = S C members, B batch.
+A network of `copies` members for each of S seeds keeps N = S * copies members, seed by seed, in one flat tensor; every
+layer is one batched product over all of them.  Shapes: S seeds, C copies, N = S C members, B batch.
 """
 
 from __future__ import annotations

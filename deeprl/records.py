@@ -80,12 +80,14 @@ class Events:
             self._writer = SummaryWriter(str(folder), purge_step=step or None)
 
     def add(self, step: int, values: Mapping[str, Any]) -> None:
+        """Write what is not None."""
         if self._writer is not None:
             for name, value in values.items():
                 if value is not None:
                     self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
+        """Force what was written to the disk and end the tracking."""
         if self._writer is not None:
             self._writer.close()
         if self._tracked is not None:

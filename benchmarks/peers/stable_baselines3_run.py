@@ -1,9 +1,9 @@
-"""One reference run of Stable-Baselines3, with the settings of `exactrl train`, written as the CSV that `exactrl compare` reads.
+"""One reference run of Stable-Baselines3 with the settings of `exactrl train`, as a CSV that `exactrl compare` reads.
 
     python benchmarks/peers/stable_baselines3_run.py sac --env-id HalfCheetah-v5 --seed 1 --out runs/sb3-sac-1
 
-It needs an environment of its own with `stable_baselines3` beside the versions of constraints.txt. What is set here is what
-`exactrl train` has by default, where the two differ: networks of 256-256, 10,000 random steps, a learning rate of 3e-4, for td3
+It needs an environment of its own with `stable_baselines3` beside the versions of constraints.txt. Where defaults
+differ, those of `exactrl train` are set here: networks of 256-256, 10,000 random steps, a rate of 3e-4, for td3
 Gaussian exploration of 0.1. Everything else is Stable-Baselines3's own.
 """
 

@@ -1,9 +1,9 @@
-"""One competitor of `benchmarks/deep_throughput.py`: warms up, then trains as many steps as each line on stdin asks for.
+"""One competitor of `benchmarks/deep_throughput.py`: warms up, then trains as many steps as a line on stdin asks for.
 
     python benchmarks/peers/throughput_worker.py LIBRARY ALGORITHM CORE [--compile]
 
-Libraries: exactrl, sb3 (Stable-Baselines3), sbx.  HalfCheetah-v5, batch 256, two layers of 256, one update a step, one thread on one
-core.  Answers are lines of JSON: seconds of wall clock and of CPU, and the peak of memory so far.
+Libraries: exactrl, sb3 (Stable-Baselines3), sbx.  HalfCheetah-v5, batch 256, two layers of 256, one update a step, one
+thread on one core.  Answers are lines of JSON: seconds of wall clock and of CPU, and the peak of memory so far.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the algorithms share: a state, one optimiser step, targets that follow.  The mathematics is in the files beside this one.
+"""What the algorithms share: a state, one optimiser step, targets that follow.  Their mathematics is elsewhere.
 
-`update(state, batch, noise)` changes the tensors of `state` in place and depends on nothing else: all randomness comes in as
-noise, so a bridge test calls the very function that trains.
+`update(state, batch, noise)` changes the tensors of `state` in place and depends on nothing else: all randomness comes
+in as noise, so a bridge test calls the very function that trains.
 Shapes: S seeds, B batch, C critics, O numbers of an observation, A of an action.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -97,7 +97,7 @@ class State:
 
 @dataclass
 class Algorithm:
-    """An algorithm for observations of `observation_size` numbers and actions of `actions` coordinates (or discrete ones).
+    """An algorithm for `observation_size` numbers of an observation and `actions` coordinates (or kinds) of an action.
 
     The networks may be handed in (a linear critic on one-hot features, say); by default they are perceptrons of
     `config.hidden_sizes`.
@@ -113,14 +113,14 @@ class Algorithm:
     continuous_actions = True
     discrete_actions = False
     # Target network -> the network it follows.
-    targets = {"target_critic": "critic"}
+    targets: ClassVar[dict[str, str]] = {"target_critic": "critic"}
 
     def __post_init__(self) -> None:
         self.policy = self._policy()
         self.networks = {**self._networks(), **self.networks}
         self._differentiate: Callable[..., tuple[tuple[Tensor, ...], Metrics]] = self._gradients
 
-    # ------------------------------------------------------------------------------------------ what an algorithm fills in
+    # ------------------------------------------------------------------------------------ what an algorithm fills in
 
     def _policy(self) -> Any:
         if self.discrete:
@@ -159,7 +159,7 @@ class Algorithm:
         output = self.networks["actor"](state.parameters["actor"].constants, observations)
         return self.policy.draw(output, noise)
 
-    # -------------------------------------------------------------------------------------------------------- what is shared
+    # -------------------------------------------------------------------------------------------------- what is shared
 
     def initial_state(self, generator: torch.Generator) -> State:
         """Draw the networks of one seed, in the order of their names; targets start as copies."""
@@ -177,7 +177,7 @@ class Algorithm:
         }
 
     def update(self, state: State, batch: Batch, noise: Noise) -> Metrics:
-        """Take one update.  batch: observation, next_observation (S, B, O), action (S, B, A), reward, terminated (S, B)."""
+        """Take one update.  batch: observation, next_observation, action (S, B, ...); reward, terminated (S, B)."""
         self.before_update(state)
         metrics = self.step(state, batch, noise, self.trained(state.updates))
         state.updates += 1
@@ -193,7 +193,7 @@ class Algorithm:
         """Do what happens between updates and needs no gradient."""
 
     def compile(self) -> None:
-        """Compile losses and gradients into one graph for each set of trained networks; the optimiser is one kernel already."""
+        """Compile losses and gradients, a graph for each set of trained networks."""
         torch._dynamo.config.trace_autograd_ops = True
         self._differentiate = torch.compile(self._gradients, fullgraph=True, dynamic=False)
 
@@ -224,7 +224,7 @@ class Algorithm:
         with torch.inference_mode():
             return self.policy.mode(self.networks["actor"](state.parameters["actor"].constants, observations))
 
-    # ---------------------------------------------------------------------------------------------- pieces of several losses
+    # ---------------------------------------------------------------------------------------- pieces of several losses
 
     def action_values(
         self, state: State, name: str, observations: Tensor, actions: Tensor, *, learn: bool = False

@@ -1,6 +1,11 @@
-r"""Deep deterministic policy gradient: $L_Q=\mathbb E\,\tfrac12(Q(s,a)-r-\gamma\bar Q(s',\bar\mu(s')))^2$, $L_\mu=-\mathbb E\,Q(s,\mu(s))$."""
+r"""Deep deterministic policy gradient.
+
+$L_Q=\mathbb E\,\tfrac12(Q(s,a)-r-\gamma\bar Q(s',\bar\mu(s')))^2$, $L_\mu=-\mathbb E\,Q(s,\mu(s))$.
+"""
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -14,7 +19,7 @@ from exactrl.formulas import bellman_target, squared_error
 class DDPG(Algorithm):
     """One critic, a deterministic policy, targets of both, Gaussian exploration."""
 
-    targets = {"target_critic": "critic", "target_actor": "actor"}
+    targets: ClassVar[dict[str, str]] = {"target_critic": "critic", "target_actor": "actor"}
     critics = 1
 
     def _policy(self) -> Deterministic:

@@ -1,16 +1,22 @@
 r"""Exploratory conservative actor-critic: ECPO, Sec. 4, Eqs. 8-11, and Algorithm 2 of Appendix C.
 
-With the reference policy $\bar\pi$ frozen for M updates, $\eta=\tau+\tau'$ and $q=\min_iQ_i(s,a)-\tau'\log\bar\pi(a\mid s)$, $a\sim\bar\pi$:
+With the reference policy $\bar\pi$ frozen for M updates, $\eta=\tau+\tau'$ and
+$q=\min_iQ_i(s,a)-\tau'\log\bar\pi(a\mid s)$, $a\sim\bar\pi$:
 
-* soft value, Eq. 9 repaired (`ecpo.eq9.amended`): $L_V=\mathbb E\,\eta^2(e^z-z-1)$, $z=(q-V(s))/\eta$, least at the V of Eq. 8;
+* soft value, Eq. 9 repaired (`ecpo.eq9.amended`): $L_V=\mathbb E\,\eta^2(e^z-z-1)$, $z=(q-V(s))/\eta$, least at the V
+of Eq. 8;
   as printed (`ecpo.eq9`, refuted): $L_V=\mathbb E\,\tfrac12(V(s)-q)^2$, least at a value that is too low;
-* soft Q-function, Eqs. 10 and 25: $L_Q=\mathbb E\,\tfrac12(Q_i(s,a)-r-\gamma\bar V(s'))^2$ with the target network $\bar V$;
-* policy, Eq. 11 by Lemma 7 with the sign of its proof (`ecpo.lemma7`): $L_\pi=-\mathbb E\,e^{(q-V(s))/\eta}\log\pi(a\mid s)$.
+* soft Q-function, Eqs. 10 and 25: $L_Q=\mathbb E\,\tfrac12(Q_i(s,a)-r-\gamma\bar V(s'))^2$ with the target network
+$\bar V$;
+* policy, Eq. 11 by Lemma 7 with the sign of its proof (`ecpo.lemma7`): $L_\pi=-\mathbb
+E\,e^{(q-V(s))/\eta}\log\pi(a\mid s)$.
 
 All gradients are taken at the same parameters, then one optimiser step moves them all (Algorithm 2, lines 11-12).
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -31,7 +37,7 @@ class ECAC(Algorithm):
     """Twin soft Q-functions, a soft value with its target, a policy projected onto its lift."""
 
     discrete_actions = True
-    targets = {"target_value": "value", "reference": "actor"}
+    targets: ClassVar[dict[str, str]] = {"target_value": "value", "reference": "actor"}
 
     def _networks(self) -> dict[str, Network]:
         hidden = self.config.hidden_sizes

@@ -1,4 +1,4 @@
-r"""Soft actor-critic: soft policy evaluation by regression, the policy's step towards $\exp(Q/\alpha)$ through the sampled action.
+r"""Soft actor-critic: soft policy evaluation by regression, a step towards $\exp(Q/\alpha)$ through the sampled action.
 
 $L_Q=\mathbb E\,\tfrac12\bigl(Q(s,a)-r-\gamma(\min_i\bar Q_i(s',a')-\alpha\log\pi(a'\mid s'))\bigr)^2$,
 $L_\pi=\mathbb E\,[\alpha\log\pi(a\mid s)-\min_iQ_i(s,a)]$ with $a=f_\theta(s,\epsilon)$,
@@ -79,7 +79,7 @@ class SAC(Algorithm):
 
 
 class SACScore(SAC):
-    r"""The same objective by the score function: $-\log\pi(a_k\mid s)\,(\hat V_k-\text{baseline}_k)$, $\hat V=Q-\alpha\log\pi$.
+    r"""The same objective by the score function, $-\log\pi(a_k\mid s)\,(\hat V_k-b_k)$ with $\hat V=Q-\alpha\log\pi$.
 
     Of K independent actions each one's baseline is the mean of the others, so the gradient stays unbiased.
     """

@@ -1,6 +1,7 @@
-r"""Twin delayed deep deterministic policy gradient: DDPG with the smaller of two critics, smoothed target actions, delayed policy steps.
+r"""Twin delayed DDPG: the smaller of two critics, smoothed target actions, delayed steps of the policy.
 
-$y=r+\gamma\min_i\bar Q_i(s',\operatorname{clip}(\bar\mu(s')+\operatorname{clip}(\sigma\epsilon,\pm c),\pm1))$; the policy climbs the first critic.
+$y=r+\gamma\min_i\bar Q_i(s',\operatorname{clip}(\bar\mu(s')+\operatorname{clip}(\sigma\epsilon,\pm c),\pm1))$; the
+policy climbs the first critic.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from exactrl.number_systems import A, namespace
 
 
 def bellman_target(rewards: A, continuation: A, next_values: A, gamma: Any) -> A:
-    r"""The one-step target $r+\gamma c V(s')$, with c = 0 where the episode terminated (not where it was cut off), else 1.
+    r"""The one-step target $r+\gamma c V(s')$, c = 0 where the episode terminated (not where it was cut off), else 1.
 
     Source: ECPO, Eqs. 10 and 25; soft Q-learning, Eq. 7.
     """
@@ -42,10 +42,11 @@ def squared_error(prediction: A, target: A) -> A:
 
 
 def exponential_regression(value: A, target: A, temperature: Any, cap: Any) -> A:
-    r"""The loss $\eta^2(e^z-z-1)$, $z=(q-V)/\eta$, whose expected value is least at the soft value $V=\eta\log\mathbb E e^{q/\eta}$.
+    r"""The loss $\eta^2(e^z-z-1)$, $z=(q-V)/\eta$: its mean is least at the soft value $\eta\log\mathbb E e^{q/\eta}$.
 
-    A single sample of q gives an unbiased gradient in V, which no squared error on q does; where |z| is small the loss is
-    $\tfrac12(V-q)^2$.  Above the cap it goes on as its tangent, so that one sample's pull is at most $\eta(e^{cap}-1)$.
+    A single sample of q gives an unbiased gradient in V, which no squared error on q does; where |z| is small the loss
+    is $\tfrac12(V-q)^2$.  Above the cap it goes on as its tangent, so that one sample's pull is at most
+    $\eta(e^{cap}-1)$.
     Source: `ecpo.eq9.amended`, the repair of ECPO, Eqs. 9 and 22.
     """
     xp = namespace(value, target)
@@ -57,7 +58,7 @@ def exponential_regression(value: A, target: A, temperature: Any, cap: Any) -> A
 
 
 def projection_weight(shaped_advantage: A, cap: Any) -> A:
-    r"""Importance weight $e^\omega$ of an action drawn from the reference policy, $\omega=(Q-\tau'\log\bar\pi-V)/(\tau+\tau')$.
+    r"""Importance weight $e^\omega$ of an action of the reference policy, $\omega=(Q-\tau'\log\bar\pi-V)/(\tau+\tau')$.
 
     Its mean under the reference is 1 when V is the soft value of Q.  Weights above $e^{cap}$ are cut there.
     Source: ECPO, Eq. 26 (Lemma 7), with the sign of the lemma's proof.
@@ -75,7 +76,7 @@ def score_function_loss(log_policy: A, advantage: A) -> A:
 
 
 def temperature_loss(log_alpha: A, log_policy: A, target_entropy: Any) -> A:
-    r"""The loss $-\log\alpha\,(\log\pi(a\mid s)+\bar{\mathcal H})$: alpha rises while the policy's entropy is below the target.
+    r"""The loss $-\log\alpha\,(\log\pi(a\mid s)+\bar{\mathcal H})$: alpha rises while the entropy is below the target.
 
     Source: the automatic temperature of soft actor-critic, in the logarithm of alpha.
     """

@@ -10,7 +10,7 @@ from exactrl.number_systems import A, namespace
 
 
 def gaussian_log_density(noise: A, log_deviation: A) -> A:
-    r"""Log density of $x=\mu+\sigma\epsilon$ under $\mathcal N(\mu,\operatorname{diag}\sigma^2)$, from the noise $\epsilon=(x-\mu)/\sigma$.
+    r"""Log density of $x=\mu+\sigma\epsilon$ under $\mathcal N(\mu,\operatorname{diag}\sigma^2)$, from the noise.
 
     $\sum_i-\tfrac12\epsilon_i^2-\log\sigma_i-\tfrac12\log 2\pi$.
 
@@ -22,7 +22,7 @@ def gaussian_log_density(noise: A, log_deviation: A) -> A:
 
 
 def squash_log_jacobian(x: A) -> A:
-    r"""Log of the Jacobian of $a=\tanh x$, $\sum_i\log(1-\tanh^2x_i)$, without cancellation: it is $-2\log\cosh x$.
+    r"""Log Jacobian of $a=\tanh x$, without cancellation: $\sum_i2(\log 2-x_i-\operatorname{softplus}(-2x_i))$.
 
     The log density of the squashed action is that of x less this.
 
@@ -30,5 +30,4 @@ def squash_log_jacobian(x: A) -> A:
     Source: soft Q-learning, App. C.2, Eq. 33 for $f=\tanh$.
     """
     xp = namespace(x)
-    distance = xp.abs(x)
-    return -2 * xp.sum(distance + xp.log1p(xp.expm1(-2 * distance) / 2), axis=-1)
+    return xp.sum(2 * (xp.log_two - x - xp.softplus(-2 * x)), axis=-1)

@@ -93,7 +93,7 @@ def soft_policy_value(log_policy: A, values: A, temperature: Any, log_base: A | 
     return expectation(log_policy, values) + xp.scaled_log(xp.asarray(temperature), bonus)
 
 
-def soft_bellman(
+def soft_bellman_operator(
     values: A, rewards: A, discount: Any, transitions: A, temperature: Any, log_base: A | None = None
 ) -> A:
     r"""Soft Bellman operator $\mathcal TQ(s,a)=r(s,a)+\gamma\sum_{s'}P(s'\mid s,a)\,V_Q(s')$ with the soft value V_Q.

@@ -34,8 +34,13 @@ class ArrayNamespace:
         return 60
 
     @property
+    def log_two(self) -> float:
+        """The constant log 2, which a formula cannot take from `math`: in balls that would not enclose it."""
+        return math.log(2)
+
+    @property
     def log_two_pi(self) -> float:
-        """The constant log 2 pi, which a formula cannot take from `math`: in balls that would not enclose it."""
+        """The constant log 2 pi, for the same reason."""
         return math.log(2 * math.pi)
 
     def asarray(self, x: Any) -> Any:

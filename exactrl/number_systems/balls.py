@@ -262,6 +262,11 @@ class BallNamespace:
         return int(ctx.prec) * 3 // 4
 
     @property
+    def log_two(self) -> Balls:
+        """The constant log 2, enclosed."""
+        return Balls(arb(2).log())
+
+    @property
     def log_two_pi(self) -> Balls:
         """The constant log 2 pi, enclosed."""
         return Balls((2 * arb.pi()).log())

@@ -1,7 +1,13 @@
 """Small environments, small configurations, and how two runs are compared, for the tests of training."""
 
+import fcntl
+import os
+import pty
+import struct
+import termios
 import threading
 from pathlib import Path
+from typing import ClassVar
 
 import gymnasium
 import numpy as np
@@ -51,7 +57,7 @@ class Small(gymnasium.Env):
 class Drawn(Small):
     """Draws a grey square."""
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 30}
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 30}
 
     def __init__(self, render_mode=None):
         super().__init__()
@@ -158,12 +164,6 @@ class Terminal:
     """A pseudo-terminal of 100 columns: `file` is its end for a program, `text()` all that was shown."""
 
     def __init__(self):
-        import fcntl
-        import os
-        import pty
-        import struct
-        import termios
-
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
         self.file = os.fdopen(slave, "w")
@@ -172,8 +172,6 @@ class Terminal:
         self._reader.start()
 
     def _read(self):
-        import os
-
         while True:
             try:
                 self._shown.append(os.read(self._master, 4096))

@@ -50,7 +50,7 @@ def test_one_observation_and_a_batch_of_one(pendulum):
 
 def test_an_episode_by_hand_is_the_evaluation_s(pendulum):
     """The actions of `act`, in the environment's own units, give the very return that an evaluation gives."""
-    agent, folder = pendulum
+    agent, _ = pendulum
     env = gymnasium.make("Pendulum-v1")
     observation, _ = env.reset(seed=12)
     total, over = 0.0, False
@@ -114,7 +114,7 @@ def test_a_folder_with_several_seeds(tmp_path):
 
 
 def test_what_cannot_be_loaded(tmp_path, pendulum):
-    with pytest.raises(ExactRLError, match="holds no run: there is no config.json in it"):
+    with pytest.raises(ExactRLError, match=r"holds no run: there is no config\.json in it"):
         deeprl.load(tmp_path)
     runs.begin(tmp_path / "begun", small())
     with pytest.raises(ExactRLError, match="no usable checkpoint"):

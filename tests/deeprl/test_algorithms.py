@@ -1,4 +1,4 @@
-"""What every algorithm owes: its update depends on its arguments alone, gradients stay where they belong, seeds stack."""
+"""What all algorithms owe: an update depends on its arguments alone, gradients stay where they belong, seeds stack."""
 
 import math
 
@@ -78,7 +78,7 @@ def assert_same(one, two):
         assert torch.equal(x, two.tensors()[name]), name
 
 
-# ------------------------------------------------------------------------------------------------- nothing but its arguments
+# -------------------------------------------------------------------------------------------- nothing but its arguments
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -131,7 +131,7 @@ def test_what_follows_the_end_does_not_matter(kind):
     assert_same(one, two)
 
 
-# ------------------------------------------------------------------------------------------------ gradients where they belong
+# ------------------------------------------------------------------------------------------ gradients where they belong
 
 LOSS_OF = {"critic": "q_loss", "actor": "policy_loss", "value": "value_loss"}
 
@@ -182,16 +182,16 @@ def test_a_rate_of_zero_moves_only_what_follows(kind):
             torch.testing.assert_close(apart, torch.full_like(apart, lag), rtol=1e-5, atol=1e-6)
 
 
-# ---------------------------------------------------------------------------------------------------------------- many seeds
+# ----------------------------------------------------------------------------------------------------------- many seeds
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("dtype", "updates"), [(torch.float32, 10), (torch.float64, 3)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_stacked_seeds_train_as_single_ones(kind, dtype):
+def test_stacked_seeds_train_as_single_ones(kind, dtype, updates):
     algorithm = algorithm_of(kind, dtype)
     single = [start(algorithm, seed) for seed in range(3)]
     stacked = State.stack(single)
-    for update in range(10):
+    for update in range(updates):
         inputs = [data(algorithm, 10 * update + seed) for seed in range(3)]
         apart = [algorithm.update(state, *pair) for state, pair in zip(single, inputs, strict=True)]
         metrics = algorithm.update(stacked, *(together(list(part)) for part in zip(*inputs, strict=True)))
@@ -200,7 +200,7 @@ def test_stacked_seeds_train_as_single_ones(kind, dtype):
             torch.testing.assert_close(x, torch.cat([one[name] for one in apart]), rtol=10 * limit, atol=10 * limit)
     for seed, state in enumerate(single):
         found = stacked.of_seed(seed)
-        assert found.updates == state.updates == 10
+        assert found.updates == state.updates == updates
         for name, x in found.tensors().items():
             torch.testing.assert_close(x, state.tensors()[name], rtol=0, atol=limit)
 
@@ -224,7 +224,7 @@ def test_of_seed_undoes_stack_to_the_bit(kind):
     assert_same(taken, states[1])
 
 
-# --------------------------------------------------------------------------------------------------------------- the state
+# ------------------------------------------------------------------------------------------------------------ the state
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -292,7 +292,7 @@ def test_exploration_adds_the_given_noise_and_stays_in_the_box(name):
     torch.testing.assert_close(algorithm.explore(state, observations, noise).detach(), expected)
 
 
-# ------------------------------------------------------------------------------------------------------------------ details
+# -------------------------------------------------------------------------------------------------------------- details
 
 
 def test_the_target_entropy_by_default():

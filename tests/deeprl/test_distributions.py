@@ -90,7 +90,7 @@ def test_the_mode_is_the_mean_in_the_box():
     assert (Deterministic(2).outputs, Deterministic(2).noise_width) == (2, 2)
 
 
-# --------------------------------------------------------------------------------------------------------- discrete actions
+# ----------------------------------------------------------------------------------------------------- discrete actions
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, DOUBLE])
@@ -112,7 +112,11 @@ def test_every_action_is_drawn_as_often_as_it_is_likely(dtype):
 def test_the_ends_of_the_noise_draw_possible_actions():
     policy = Categorical(3)
     last = torch.tensor([[[0.0], [1 - 2**-24]]])
-    for logits, expected in ([(0.0, 0.0, 0.0), [0, 2]], [(-math.inf, 0.0, 0.0), [1, 2]], [(-math.inf, 0.0, -math.inf), [1, 1]]):
+    for logits, expected in (
+        [(0.0, 0.0, 0.0), [0, 2]],
+        [(-math.inf, 0.0, 0.0), [1, 2]],
+        [(-math.inf, 0.0, -math.inf), [1, 1]],
+    ):
         found = policy.sample(torch.tensor(logits).expand(1, 2, 3), last).action.argmax(-1)
         assert found.tolist() == [expected]
     assert Categorical(1).sample(torch.zeros(1, 2, 1), last).action.tolist() == [[[1.0], [1.0]]]
@@ -120,7 +124,9 @@ def test_the_ends_of_the_noise_draw_possible_actions():
 
 def test_a_drawn_action_passes_no_gradient_and_its_density_does():
     output = normal(1, 4, 3).requires_grad_()
-    sample = Categorical(3).sample(output, torch.rand(1, 4, 1, dtype=DOUBLE, generator=torch.Generator().manual_seed(1)))
+    sample = Categorical(3).sample(
+        output, torch.rand(1, 4, 1, dtype=DOUBLE, generator=torch.Generator().manual_seed(1))
+    )
     assert not sample.action.requires_grad
     (slope,) = torch.autograd.grad(sample.log_density.sum(), output)
     torch.testing.assert_close(slope, sample.action - output.detach().softmax(-1))

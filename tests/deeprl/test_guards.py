@@ -31,7 +31,9 @@ CASES = {
 
 @pytest.mark.parametrize("env_id", CASES)
 def test_a_run_that_goes_wrong(tmp_path, env_id):
-    config = small(env_id=HERE + env_id, learning_rate=0.3 if env_id == "HugeReward-v0" else 3e-4, total_timesteps=2_000)
+    config = small(
+        env_id=HERE + env_id, learning_rate=0.3 if env_id == "HugeReward-v0" else 3e-4, total_timesteps=2_000
+    )
     if env_id == "HugeReward-v0":
         config = config.replace(q_limit=1e3, evaluation_interval=0)
     message = stopped(config, tmp_path)
@@ -93,6 +95,13 @@ def test_without_a_folder_nothing_is_saved_and_nothing_promised():
     assert "the reward is nan" in str(caught.value)
     assert "saved" not in str(caught.value)
     assert "--resume" not in str(caught.value)
+
+
+def test_where_the_state_cannot_be_saved_the_cause_is_named_all_the_same(tmp_path):
+    (tmp_path / FAILURE).write_text("in the way")
+    message = stopped(small(env_id=HERE + "NanReward-v0"), tmp_path)
+    assert "the reward is nan" in message
+    assert "the state could not be saved (cannot write " in message
 
 
 def test_without_checkpoints_nothing_is_promised(tmp_path):

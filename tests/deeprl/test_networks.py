@@ -47,7 +47,9 @@ def test_values_and_gradients_are_those_of_pytorchs_layers(sizes, copies, bias):
             torch.testing.assert_close(found[row], expected, rtol=1e-13, atol=1e-13)
             slopes = torch.autograd.grad(expected.square().sum(), list(one.parameters()))
             for mine, theirs in zip(gradients, slopes, strict=True):
-                torch.testing.assert_close(mine[row], theirs.T if theirs.ndim == 2 else theirs[None], rtol=1e-12, atol=1e-13)
+                torch.testing.assert_close(
+                    mine[row], theirs.T if theirs.ndim == 2 else theirs[None], rtol=1e-12, atol=1e-13
+                )
 
 
 def test_several_inputs_are_concatenated_and_features_replace_them():
@@ -114,7 +116,9 @@ def test_constants_pass_no_gradient_to_the_parameters_and_leaves_do():
     network = Network((3, 1))
     parameters = network.initial(generator())
     x = torch.ones(1, 2, 3, requires_grad=True)
-    assert torch.autograd.grad(network(parameters.constants, x).sum(), parameters.leaves + (x,), allow_unused=True)[:2] == (None, None)
+    assert torch.autograd.grad(network(parameters.constants, x).sum(), (*parameters.leaves, x), allow_unused=True)[
+        :2
+    ] == (None, None)
     assert all(g is not None for g in torch.autograd.grad(network(parameters.leaves, x).sum(), parameters.leaves))
 
 

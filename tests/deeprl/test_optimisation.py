@@ -68,7 +68,9 @@ def test_the_first_step_is_the_rate_in_the_direction_of_the_sign():
     parameters = [Parameters(torch.zeros(4, dtype=torch.float64), ((4,),))]
     moments = [Moments.zeros(parameters[0])]
     adam_step(parameters, moments, [torch.tensor([5.0, -1e-3, 0.0, 1e6], dtype=torch.float64)], 0.1)
-    torch.testing.assert_close(parameters[0].flat, torch.tensor([-0.1, 0.1, 0.0, -0.1], dtype=torch.float64), rtol=2e-5, atol=0)
+    torch.testing.assert_close(
+        parameters[0].flat, torch.tensor([-0.1, 0.1, 0.0, -0.1], dtype=torch.float64), rtol=2e-5, atol=0
+    )
 
 
 def test_parameters_that_are_not_handed_over_stay_with_their_moments():
@@ -98,4 +100,6 @@ def test_plain_descent_subtracts_the_rate_times_the_gradient():
     parameters = networks(torch.float64)
     before, given = flat(parameters).clone(), gradients(parameters, 3)
     gradient_step(parameters, given, 0.25)
-    torch.testing.assert_close(flat(parameters), before - 0.25 * torch.cat([g.reshape(-1) for g in given]), rtol=1e-15, atol=0)
+    torch.testing.assert_close(
+        flat(parameters), before - 0.25 * torch.cat([g.reshape(-1) for g in given]), rtol=1e-15, atol=0
+    )

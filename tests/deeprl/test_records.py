@@ -115,8 +115,9 @@ def test_the_results_of_a_run_are_read_back(tmp_path):
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ExactRLError, match=r"cannot write in .*file: .*; choose another --out"), runs.locked(
-        tmp_path / "file"
+    with (
+        pytest.raises(ExactRLError, match=r"cannot write in .*file: .*; choose another --out"),
+        runs.locked(tmp_path / "file"),
     ):
         pass
 

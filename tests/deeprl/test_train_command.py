@@ -48,7 +48,7 @@ def test_a_run(plain):
 
 
 def test_no_progress_where_there_is_no_terminal(plain):
-    _, folder, result = plain
+    _, _, result = plain
     assert result.stderr == ""
 
 
@@ -84,7 +84,16 @@ def test_the_command_line_of_a_configuration_gives_it_back(monkeypatch, algorith
 def test_numbers_as_people_write_them(monkeypatch):
     got = []
     monkeypatch.setattr("deeprl.commands._run", lambda config, folder, resume: got.append(config))
-    words = ["--total-timesteps", "2e4", "--buffer-size", "1_000_000", "--batch-size", "1.28e2", "--hidden-sizes", "64,32"]
+    words = [
+        "--total-timesteps",
+        "2e4",
+        "--buffer-size",
+        "1_000_000",
+        "--batch-size",
+        "1.28e2",
+        "--hidden-sizes",
+        "64,32",
+    ]
     assert invoke("train", "sac", *words, "--q-limit", "1e9", "--no-autotune").exit_code == 0
     assert (got[0].total_timesteps, got[0].buffer_size, got[0].batch_size) == (20_000, 1_000_000, 128)
     assert (got[0].hidden_sizes, got[0].q_limit, got[0].autotune) == ((64, 32), 1e9, False)
@@ -136,7 +145,7 @@ def test_a_folder_that_holds_a_run(plain):
 
 
 def test_resume(plain, tmp_path):
-    config, folder, _ = plain
+    _, folder, _ = plain
     assert "name an algorithm, or give --resume RUN" in fails("train")
     assert "--resume takes the algorithm from the run" in fails("train", "--resume", folder, "sac")
     assert "holds no run: there is no config.json in it" in fails("train", "--resume", tmp_path / "nothing")

@@ -1,4 +1,4 @@
-"""Targets, losses and densities of the actor-critic methods: by definition, by numerical minimisation, by integration."""
+"""Targets, losses and densities of actor-critic methods: by definition, by numerical minimisation, by integration."""
 
 import math
 from fractions import Fraction
@@ -30,6 +30,7 @@ from exactrl.formulas import (
 from exactrl.number_systems.balls import Balls, precision
 
 NO_CAP = math.inf
+FEW = settings(max_examples=40, deadline=None)
 
 
 def numbers(low=-10.0, high=10.0):
@@ -51,6 +52,7 @@ def problem(seed, actions=5):
 # ------------------------------------------------------------------------------------------------------------- targets
 
 
+@FEW
 @given(numbers(), st.sampled_from([0.0, 1.0]), numbers(), st.floats(0, 1))
 def test_bellman_target_is_what_is_paid_and_what_follows(reward, continuation, value, gamma):
     found = bellman_target(np.array(reward), np.array(continuation), np.array(value), gamma)
@@ -75,6 +77,7 @@ def test_without_temperature_the_soft_value_is_the_action_value():
     np.testing.assert_array_equal(sampled_soft_value(np.array([1.0, 2.0]), np.array([-3.0, -0.1]), 0.0), [1.0, 2.0])
 
 
+@FEW
 @given(numbers(), numbers())
 def test_squared_error_is_half_and_even(x, y):
     found = squared_error(np.array(x), np.array(y))
@@ -107,6 +110,7 @@ def test_the_exponential_regression_is_least_at_the_soft_value(seed):
     assert np.exp(log_reference) @ targets < expected
 
 
+@FEW
 @given(numbers(-3, 3), numbers(-3, 3), st.floats(0.1, 5))
 def test_the_exponential_regression_by_its_definition(value, target, eta):
     found = exponential_regression(np.array(value), np.array(target), eta, NO_CAP)
@@ -123,6 +127,7 @@ def test_the_exponential_regression_by_its_definition(value, target, eta):
     )
 
 
+@FEW
 @given(numbers(-3, 3), numbers(-30, 30), st.floats(0.1, 3), st.floats(0.5, 5))
 def test_above_the_cap_the_exponential_regression_is_its_tangent(value, target, eta, cap):
     z = (target - value) / eta
@@ -138,11 +143,13 @@ def test_above_the_cap_the_exponential_regression_is_its_tangent(value, target, 
         assert found == exponential_regression(np.array(value), np.array(target), eta, NO_CAP)
 
 
-@settings(max_examples=30)
+@FEW
 @given(numbers(-3, 3), numbers(-3, 3), st.sampled_from([1e2, 1e4, 1e8, 1e12]))
 def test_at_a_huge_temperature_the_exponential_regression_is_the_squared_error(value, target, eta):
     found = exponential_regression(np.array(value), np.array(target), eta, 5.0)
-    np.testing.assert_allclose(found, (value - target) ** 2 / 2, rtol=12 / eta, atol=1e-15 * eta)
+    # Rounding: a few units in the last place of z = (q - V) / eta, times eta^2.
+    rounding = 1e-15 * eta * (1 + abs(value - target))
+    np.testing.assert_allclose(found, (value - target) ** 2 / 2, rtol=12 / eta, atol=rounding)
     pull = gradient(lambda v: exponential_regression(v, target, eta, 5.0), value)
     np.testing.assert_allclose(pull, value - target, rtol=6 / eta, atol=1e-15 * eta)
 
@@ -163,7 +170,7 @@ def test_single_precision_stays_single_and_keeps_its_sign():
     assert (loss >= -1e-8).all()
 
 
-# --------------------------------------------------------------------------------------------- the policy's two estimators
+# ------------------------------------------------------------------------------------------ the policy's two estimators
 
 
 @pytest.mark.parametrize("tau_prime", [None, 0.0])
@@ -185,6 +192,7 @@ def test_projection_weights_turn_the_reference_into_the_lift(seed, tau_prime):
     np.testing.assert_allclose(slope.numpy(), log_policy.detach().exp().numpy() - lift, atol=1e-14)
 
 
+@FEW
 @given(numbers(-20, 20), numbers(-2, 8))
 def test_projection_weights_are_cut_at_the_cap(advantage, cap):
     found = projection_weight(np.array(advantage), cap)
@@ -205,6 +213,7 @@ def test_the_expected_score_function_is_the_gradient_of_the_expectation(seed):
         torch.testing.assert_close(found, exact, rtol=1e-12, atol=1e-14)
 
 
+@FEW
 @given(numbers(-5, 5), numbers(-5, 5), numbers(-5, 5))
 def test_the_temperature_rises_while_the_entropy_is_too_low(log_alpha, log_policy, target):
     slope = gradient(lambda x: temperature_loss(x, log_policy, target), log_alpha)
@@ -224,14 +233,15 @@ def test_the_gaussian_log_density_is_scipys(size):
     np.testing.assert_allclose(gaussian_log_density(noise, log_deviation), expected, rtol=1e-13)
 
 
+@FEW
 @given(numbers(-18, 18), numbers(-18, 18))
 def test_the_jacobian_is_the_derivative_of_tanh(x, y):
     with mpmath.workdps(60):
         expected = float(sum(mpmath.log(mpmath.sech(v) ** 2) for v in (mpmath.mpf(x), mpmath.mpf(y))))
-    np.testing.assert_allclose(squash_log_jacobian(np.array([x, y])), expected, rtol=1e-14, atol=1e-15)
+    np.testing.assert_allclose(squash_log_jacobian(np.array([x, y])), expected, rtol=1e-14, atol=1e-14)
     points = torch.tensor([x, y], dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(squash_log_jacobian(points), points)
-    np.testing.assert_allclose(slope, -2 * np.tanh([x, y]), rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(slope, -2 * np.tanh([x, y]), rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -101,9 +101,9 @@ ENTRIES = {
         f.soft_policy_value(s.log(c.pi), s.number(c.q), c.alpha, s.log(c.base)),
         f.soft_policy_value(s.log(c.pi), s.number(c.q), 0, s.log(c.base)),
     ),
-    "soft_bellman": lambda s, c: (
-        f.soft_bellman(s.number(c.q), s.number(c.r), s.number(c.gamma), s.number(c.P), s.number(c.alpha)),
-        f.soft_bellman(s.number(c.q), s.number(c.r), s.number(c.gamma), s.number(c.P), 0, s.log(c.base)),
+    "soft_bellman_operator": lambda s, c: (
+        f.soft_bellman_operator(s.number(c.q), s.number(c.r), s.number(c.gamma), s.number(c.P), s.number(c.alpha)),
+        f.soft_bellman_operator(s.number(c.q), s.number(c.r), s.number(c.gamma), s.number(c.P), 0, s.log(c.base)),
     ),
     "fixed_point_shifts": lambda s, c: (
         *f.fixed_point_shifts(s.number(c.v), s.number(c.gamma)),
@@ -336,7 +336,7 @@ def test_a_sampled_backup_is_the_backup_of_the_expected_sample():
     sampled = f.expected_sampled_soft_bellman(q, r, gamma, P, alpha, proposal, 3)
     values = np.array([plain_expectation(x, np.exp(p), alpha, 3) for x, p in zip(q, proposal, strict=True)])
     np.testing.assert_allclose(sampled, r + gamma * (P @ values).reshape(r.shape), rtol=1e-12)
-    exact = f.soft_bellman(q, r, gamma, P, alpha)
+    exact = f.soft_bellman_operator(q, r, gamma, P, alpha)
     assert (sampled <= exact).all()
 
 
@@ -375,5 +375,5 @@ def test_the_operator_passes_gradcheck():
     case, s = Case(2), Tensors()
     r, P = s.number(case.r), s.number(case.P)
     q = s.number(case.q).requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: f.soft_bellman(x, r, 0.9, P, 0.7), (q,))
+    assert torch.autograd.gradcheck(lambda x: f.soft_bellman_operator(x, r, 0.9, P, 0.7), (q,))
     assert torch.autograd.gradcheck(lambda x: f.sampled_soft_bias(x, s.log(case.proposal), 0.7, 2), (q,))

@@ -145,7 +145,7 @@ CASES = {
     "power": Case(lambda xp, x, y: x**3, lambda x, y: x * x * x),
 }
 # Held by their own tests below: no value, or a value that only the system at hand defines.
-APART = {"name", "bisections", "log_two_pi", "argmin", "enclosure", "midpoint"}
+APART = {"name", "bisections", "log_two", "log_two_pi", "argmin", "enclosure", "midpoint"}
 
 
 def test_every_function_of_the_closed_list_is_held_against_high_precision():
@@ -282,10 +282,11 @@ def test_bisections_follow_the_precision():
         assert balls.bisections == 150
 
 
-def test_the_constant_is_enclosed():
-    assert float64.log_two_pi == tensors.log_two_pi == float(mpmath.log(2 * mpmath.pi))
+@pytest.mark.parametrize(("name", "number"), [("log_two", lambda: 2), ("log_two_pi", lambda: 2 * mpmath.pi)])
+def test_constants_are_the_nearest_float_or_enclosed(name, number):
+    assert getattr(float64, name) == getattr(tensors, name) == float(mpmath.log(number()))
     with precision(200), mpmath.workprec(REFERENCE_BITS):
-        assert_contains(balls.log_two_pi, fraction(mpmath.log(2 * mpmath.pi)), width=Fraction(1, 2**195))
+        assert_contains(getattr(balls, name), fraction(mpmath.log(number())), width=Fraction(1, 2**195))
 
 
 # --------------------------------------------------------------------------------------------------- special values

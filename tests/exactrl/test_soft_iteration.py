@@ -231,7 +231,7 @@ def test_the_hard_way_is_a_norm_and_the_bounds_are_never_wider(alpha):
     best = soft_policy_iteration(mdp, alpha).action_values
     for _ in range(20):
         Q = rng.normal(size=(4, 3)) * 5
-        residual = formulas.soft_bellman(Q, mdp.expected_rewards, gamma, P, alpha) - Q
+        residual = formulas.soft_bellman_operator(Q, mdp.expected_rewards, gamma, P, alpha) - Q
         assert np.abs(Q - best).max() <= np.abs(residual).max() / (1 - gamma) + 1e-7
         V = formulas.soft_maximum(Q, alpha)
         step = soft_bounds(mdp, V, alpha)
