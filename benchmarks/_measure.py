@@ -110,6 +110,11 @@ def spread(figures: Mapping[str, float], scale: float = 1.0, digits: int = 2) ->
     return f"{middle} [{low}, {high}]"
 
 
+def say(line: str) -> None:
+    """Tell how far a long benchmark has come."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def _timed(operation: Callable[[], Any], calls: int) -> float:
     start = time.process_time()
     for _ in range(calls):

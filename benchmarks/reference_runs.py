@@ -100,7 +100,7 @@ def jobs() -> list[Job]:
         for algorithm in ("td3", "sac"):
             shared = ("halfcheetah-100k", seed, algorithm, "HalfCheetah-v5", 100_000)
             found.append(Job(shared[0], f"sb3-{algorithm}", *shared[1:], peer=True))
-            found.append(Job(shared[0], algorithm, *shared[1:]))
+            found.append(Job(shared[0], algorithm, *shared[1:], options=("--compile",)))
     for label in ("ecac", "ecac-as-printed"):
         for seed in (1, 2, 3):
             found.append(Job("hopper-50k", label, seed, "ecac", "Hopper-v5", 50_000, variants[label][1]))

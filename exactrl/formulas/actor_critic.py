@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from exactrl.formulas.evaluation import lookahead
 from exactrl.number_systems import A, namespace
 
 
@@ -16,8 +17,7 @@ def bellman_target(rewards: A, continuation: A, next_values: A, gamma: Any) -> A
 
     Source: ECPO, Eqs. 10 and 25; soft Q-learning, Eq. 7.
     """
-    target: A = rewards + gamma * continuation * next_values
-    return target
+    return lookahead(rewards, gamma, continuation * next_values)
 
 
 def sampled_soft_value(action_values: A, log_policy: A, alpha: Any) -> A:

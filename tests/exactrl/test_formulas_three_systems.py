@@ -32,6 +32,8 @@ from exactrl.formulas import (
 from exactrl.number_systems import namespace
 from exactrl.number_systems.balls import Balls, precision
 from exactrl.number_systems.rationals import as_fractions, float_logs, normalised
+from tests.exactrl.test_formulas_soft_bellman import ENTRIES as SOFT_BELLMAN
+from tests.exactrl.test_formulas_soft_bellman import Case
 
 BITS = 192
 # A formula of some twenty roundings, each at most 2^-53 of the largest term: 256 of them is the allowance.
@@ -191,6 +193,47 @@ def with_instance(call):
     return lambda s, kind, seed: call(s, instance(kind, seed))
 
 
+def table(s, kind, seed):
+    """An E-step: log-policy (S, A), Q, weights, temperature, radius, another log-policy, members, features."""
+    rng = np.random.default_rng([seed, KINDS.index(kind), 3])
+    shape = (1, 1) if kind == "one trajectory" else (2, 3)
+    policy, weights = drawn(rng, shape, "zeros" in kind), drawn(rng, shape[:1])
+    ratio = np.vectorize(lambda k: Fraction(int(k), 7), otypes=[object])
+    numbers = ratio(rng.integers(-20, 20, shape)), weights, ratio(rng.integers(4, 30, 1))[0], Fraction(1, 10)
+    members = drawn(rng, (4, *shape), top=10**9)
+    features = ratio(rng.integers(-9, 9, (*shape, 2)))
+    return s.log(policy), *map(s.number, numbers), s.log(drawn(rng, shape)), s.log(members), s.number(features)
+
+
+def member(s, kind, seed, nearest):
+    """The member that a comparison picks."""
+    t = table(s, kind, seed)
+    return t[6][nearest(t)]
+
+
+def gaussians(kind, seed):
+    """Means and factors of two Gaussians, the logarithms of standard deviations among them."""
+    rng = np.random.default_rng([seed, KINDS.index(kind), 4])
+    n = 1 if kind == "one trajectory" else 3
+    ratio = np.vectorize(lambda k: Fraction(int(k), 7), otypes=[object])
+    factors = ratio(rng.integers(-9, 9, (2, n, n)))
+    factors[:, range(n), range(n)] = ratio(rng.integers(3, 20, (2, n)))
+    return ratio(rng.integers(-20, 20, (2, n))), factors
+
+
+def off_policy(s, kind, seed):
+    """Q, rewards (S, A), transitions, policy, behaviour, discount."""
+    policies, rewards, transitions, _ = model(kind, seed)
+    q, r = rewards[:2]
+    return *map(s.number, (q, r, transitions)), s.log(policies[0]), s.log(policies[1]), s.number(Fraction(4, 5))
+
+
+def along(s, kind, seed):
+    """Rewards, Q taken, Q expected, traces of a trajectory, discount."""
+    i = instance(kind, seed)
+    return s.number(i.r), s.number(i.c), s.number(i.p), s.number(i.q), s.number(Fraction(4, 5))
+
+
 ENTRIES = {
     "entropy": with_instance(lambda s, i: entropy(s.log(i.p))),
     "cross_entropy": with_instance(lambda s, i: formulas.cross_entropy(s.log(i.p), s.log(i.q))),
@@ -285,6 +328,42 @@ ENTRIES = {
     ),
     "gaussian_log_density": with_instance(lambda s, i: formulas.gaussian_log_density(s.number(i.r), s.number(i.c))),
     "squash_log_jacobian": with_instance(lambda s, i: formulas.squash_log_jacobian(s.number(i.r))),
+}
+ENTRIES |= {
+    "dual_value": lambda s, kind, seed: formulas.dual_value(*table(s, kind, seed)[:5]),
+    "dual_derivatives": lambda s, kind, seed: formulas.dual_derivatives(*table(s, kind, seed)[:5]),
+    "log_estep": lambda s, kind, seed: formulas.log_estep(*(table(s, kind, seed)[k] for k in (0, 1, 3))),
+    "tilted_kl": lambda s, kind, seed: formulas.tilted_kl(*table(s, kind, seed)[:2]),
+    "expected_kl": lambda s, kind, seed: formulas.expected_kl(*(table(s, kind, seed)[k] for k in (0, 5, 2))),
+    "mstep_objective": lambda s, kind, seed: formulas.mstep_objective(*(table(s, kind, seed)[k] for k in (0, 5, 2))),
+    "mstep_target": lambda s, kind, seed: formulas.mstep_target(*(table(s, kind, seed)[k] for k in (0, 5, 3))),
+    "nearest_table": lambda s, kind, seed: member(s, kind, seed, lambda t: formulas.nearest_table(t[5], t[6], t[2])),
+    "nearest_table_within": lambda s, kind, seed: member(
+        s, kind, seed, lambda t: formulas.nearest_table_within(t[5], t[0], t[6], t[2], 50)
+    ),
+    "softmax_fisher": lambda s, kind, seed: formulas.softmax_fisher(*(table(s, kind, seed)[k] for k in (0, 7, 2))),
+    "gaussian_kl": lambda s, kind, seed: tuple(
+        formulas.gaussian_kl(*(s.number(x[k]) for k in (0, 1) for x in gaussians(kind, seed)))
+    ),
+    "gaussian_kl_diagonal": lambda s, kind, seed: tuple(
+        formulas.gaussian_kl_diagonal(*(s.number(x) for x in (*gaussians(kind, seed)[0], *gaussians(kind, seed)[0])))
+    ),
+    "solve_lower": lambda s, kind, seed: formulas.solve_lower(*(s.number(x) for x in gaussians(kind, seed)[1])),
+    "retrace_coefficients": lambda s, kind, seed: formulas.retrace_coefficients(
+        s.log(instance(kind, seed).p), s.log(instance(kind, seed).m)
+    ),
+    "temporal_differences": lambda s, kind, seed: formulas.temporal_differences(
+        *(along(s, kind, seed)[k] for k in (0, 1, 2, 4))
+    ),
+    "retrace_targets": lambda s, kind, seed: (
+        formulas.retrace_targets(*along(s, kind, seed)),
+        formulas.retrace_targets(*along(s, kind, seed), steps=2),
+    ),
+    "retrace_kernel": lambda s, kind, seed: formulas.retrace_kernel(*off_policy(s, kind, seed)[2:5]),
+    "retrace_operator": lambda s, kind, seed: formulas.retrace_operator(*off_policy(s, kind, seed), steps=3),
+}
+ENTRIES |= {
+    name: lambda s, kind, seed, call=call: call(s, Case(seed, "zeros" in kind)) for name, call in SOFT_BELLMAN.items()
 }
 
 
