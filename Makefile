@@ -5,10 +5,12 @@ JOBS      ?= 2
 PROFILE   ?= quick
 OUT       ?= build/verify
 PIP_FLAGS ?=
+PEERS_PYTHON ?=
 SUITES    ?= pendulum-20k halfcheetah-100k hopper-50k
 
 VENV := .venv
 BIN  := $(VENV)/bin
+PEERS := $(if $(PEERS_PYTHON),--peers-python $(PEERS_PYTHON))
 PIP  := $(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_FLAGS) -c constraints.txt
 
 # One thread a process: the work is spread over processes, and BLAS threads on top of that only slow it down.
@@ -18,7 +20,7 @@ export OMP_NUM_THREADS := 1
 .DEFAULT_GOAL := help
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
 	@echo "  settings: PYTHON=$(PYTHON) JOBS=$(JOBS) PROFILE=$(PROFILE) OUT=$(OUT) PIP_FLAGS=$(PIP_FLAGS)"
 
 verify: $(VENV)/.stamp-verify ## judge every claim and write the page (no torch needed)
@@ -39,15 +41,16 @@ lint: $(VENV)/.stamp-test ## ruff over the whole repository
 types: $(VENV)/.stamp-test ## mypy in strict mode on exactrl and proofs_checks
 	$(BIN)/python -m mypy
 
-bench: $(VENV)/.stamp-test ## run every script in benchmarks/
-	@for script in benchmarks/[a-z]*.py; do \
-	  test -e "$$script" || { echo "no script in benchmarks/" >&2; exit 1; }; \
-	  echo "$$script"; \
-	  $(BIN)/python "$$script" || exit 1; \
+bench: $(VENV)/.stamp-test ## measure speed beside named peers (PEERS_PYTHON: one with stable_baselines3 and sbx-rl)
+	@for script in trajectories soft_iteration mpo_estep; do \
+	  echo "benchmarks/$$script.py"; \
+	  $(BIN)/python "benchmarks/$$script.py" || exit 1; \
 	done
+	$(BIN)/python benchmarks/deep_throughput.py $(PEERS)
+
 
 reference-runs: $(VENV)/.stamp-test ## go on with the queue of learning runs (hours; stop it whenever you like)
-	$(BIN)/python benchmarks/reference_runs.py --jobs $(JOBS) --only $(SUITES) $(if $(PEERS_PYTHON),--peers-python $(PEERS_PYTHON))
+	$(BIN)/python benchmarks/reference_runs.py --jobs $(JOBS) --only $(SUITES) $(PEERS)
 
 power: $(VENV)/.stamp-verify ## measure what share of planted falsehoods the search finds
 	$(BIN)/python -m proofs_checks.power --write --jobs $(JOBS)

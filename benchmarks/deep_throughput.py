@@ -4,7 +4,7 @@ python benchmarks/deep_throughput.py --peers-python PATH     PATH: a python with
 python benchmarks/deep_throughput.py --quick                 fewer rounds; without --peers-python exactrl alone
 
 HalfCheetah-v5, batch 256, two layers of 256, one update a step.  Every competitor is a process pinned to one core; they
-take turns within one run, each in every round, so that a slow minute of the machine hits all of them.  Ratios are of CPU
+take turns within one run, each in every round: a slow minute of the machine hits all of them.  Ratios are of CPU
 seconds, round by round; compiled updates are timed warm.
 """
 

@@ -107,17 +107,16 @@ def main() -> None:
     evaluate = Evaluate(
         args.env_id, args.seed, args.evaluation_interval, args.evaluation_episodes, args.out / "evaluations.csv"
     )
-    model.learn(args.total_timesteps, callback=evaluate)
     record = {
         "algorithm": f"Stable-Baselines3 {args.algorithm}",
         "env_id": args.env_id,
         "seed": args.seed,
         "total_timesteps": args.total_timesteps,
         "learning_starts": args.learning_starts,
-        "seconds": time.perf_counter() - evaluate.started,
         "versions": {name: version(name) for name in ("stable_baselines3", "torch", "gymnasium", "mujoco", "numpy")},
     }
     (args.out / "config.json").write_text(json.dumps(record, indent=2) + "\n")
+    model.learn(args.total_timesteps, callback=evaluate)
 
 
 if __name__ == "__main__":
