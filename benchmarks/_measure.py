@@ -18,7 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from exactrl.files import write_json_atomically
+from exactrl.files import write_json_atomically, write_text_atomically
 
 Times = dict[str, list[float]]
 FOLDER = Path("build/benchmarks")
@@ -108,6 +108,14 @@ def spread(figures: Mapping[str, float], scale: float = 1.0, digits: int = 2) ->
     """A median with its quartiles, as 3.1 [2.9, 3.4]."""
     low, middle, high = (f"{figures[key] * scale:.{digits}f}" for key in ("q25", "median", "q75"))
     return f"{middle} [{low}, {high}]"
+
+
+def write_table(name: str, text: str) -> None:
+    """Replace what stands between the two marks of `name` in benchmarks/README.md."""
+    page = Path(__file__).with_name("README.md")
+    begin, end = f"<!-- generated: {name} -->", "<!-- end -->"
+    before, rest = page.read_text(encoding="utf-8").split(begin)
+    write_text_atomically(page, f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}")
 
 
 def say(line: str) -> None:

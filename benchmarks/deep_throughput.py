@@ -2,6 +2,7 @@
 
 python benchmarks/deep_throughput.py --peers-python PATH     PATH: a python with stable_baselines3 and sbx-rl
 python benchmarks/deep_throughput.py --quick                 fewer rounds; without --peers-python exactrl alone
+python benchmarks/deep_throughput.py --readme                also write the table into benchmarks/README.md
 
 HalfCheetah-v5, batch 256, two layers of 256, one update a step.  Every competitor is a process pinned to one core; they
 take turns within one run, each in every round: a slow minute of the machine hits all of them.  Ratios are of CPU
@@ -210,6 +211,43 @@ def _product_rate(torch: Any) -> float:
     return float(2 * 2 * 256**3 / sorted(samples)[len(samples) // 2])
 
 
+def table(result: dict[str, Any]) -> str:
+    """The figures as Markdown."""
+    lines = [
+        "| one core | steps/s | CPU time beside Stable-Baselines3 | beside SBX | peak MB |",
+        "|---|---|---|---|---|",
+    ]
+    for algorithm, rows in result["one_core"].items():
+        for name, figures in rows.items():
+            ratios = [figures["times_stable_baselines3"], figures["times_sbx"]]
+            cells = [m.spread(figures["steps_a_second"], digits=1), *(m.spread(x) if x else "" for x in ratios)]
+            lines.append(f"| {algorithm}, {name} | {' | '.join(cells)} | {figures['peak_mb']:.0f} |")
+    both = result.get("two_cores_two_seeds_sac", {})
+    if both:
+        lines += ["", "| two cores, two seeds of sac | seed-steps/s | beside Stable-Baselines3 |", "|---|---|---|"]
+    for name, figures in both.items():
+        cells = m.spread(figures["steps_a_second"], digits=1), m.spread(figures["times_stable_baselines3"])
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        "| update | MFLOP | floor, ms | measured, ms | reached | with the whole step, compiled |",
+        "|---|---|---|---|---|---|",
+    ]
+    floors = dict(result["floors"])
+    rate = floors.pop("gflops_of_a_product")
+    for name, figures in floors.items():
+        whole = figures.get("fraction_of_limit_whole_step_compiled")
+        cells = [f"{figures['mflop_an_update']:.0f}", f"{figures['floor_ms']:.2f}", f"{figures['update_ms']:.2f}"]
+        cells += [f"{figures['fraction_of_limit']:.0%}", "" if whole is None else f"{whole:.0%}"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    start = m.spread(result["start_seconds"])
+    lines += [
+        "",
+        f"The floor is that of the matrix products at the {rate:.0f} GFLOP/s of a product alone on this core.",
+    ]
+    return "\n".join([*lines, f"From the command to the end of the first training step: {start} s."])
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -217,6 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--quick", action="store_true", help="4 rounds instead of 15")
     parser.add_argument("--core", type=int, default=0, help="the core of the single-core part (0)")
+    parser.add_argument("--readme", action="store_true", help="write the table into benchmarks/README.md as well")
     args = parser.parse_args(arguments)
     rounds, steps = (4, 60) if args.quick else (15, 100)
     single = {name: one_core(name, args.peers_python, rounds, steps, args.core) for name in ALGORITHMS}
@@ -226,7 +265,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     result["start_seconds"] = start(2 if args.quick else 5)
     result["floors"] = floors(single)
     m.write("deep_throughput", result)
-    print(json.dumps(result, indent=1))
+    text = table(result)
+    print(text)
+    if args.readme:
+        m.write_table("deep_throughput", text)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ python benchmarks/trajectories.py --readme   also write the table into benchmark
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import _measure as m
@@ -24,7 +23,6 @@ from exactrl.sources import garnet
 TAU, TAU_PRIME = 0.5, 0.25
 ETA = TAU + TAU_PRIME
 _CALLS_A_STEP = 5
-README = Path(__file__).with_name("README.md")
 
 
 # The baselines: what one would write in plain NumPy
@@ -209,14 +207,6 @@ def table(figures: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def write_readme(text: str) -> None:
-    """Replace what stands between the two marks of the page."""
-    begin, end = "<!-- generated: trajectories -->", "<!-- end -->"
-    page = README.read_text()
-    before, rest = page.split(begin)
-    README.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end, 1)[1]}")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="smaller and fewer")
@@ -236,7 +226,7 @@ def main() -> None:
     print(text)
     print(f"\nWritten to {path.as_posix()}")
     if options.readme:
-        write_readme(text)
+        m.write_table("trajectories", text)
 
 
 if __name__ == "__main__":
