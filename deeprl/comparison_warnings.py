@@ -23,7 +23,7 @@ FEW_RUNS = 10
 #: Settings that two runs of one algorithm may differ in, or that another sentence speaks of.
 INCIDENTAL = {
     *("seed", "seeds", "jobs", "threads", "device", "compile", "out", "seconds", "versions", "env_id", "algorithm"),
-    *("tensorboard", "capture_video", "track", "log_interval", "checkpoint_interval"),
+    *("command", "tensorboard", "capture_video", "track", "log_interval", "checkpoint_interval"),
     *("evaluation_interval", "evaluation_episodes", "total_timesteps"),
 }
 

@@ -1,4 +1,4 @@
-"""The subcommands `report regret` and `report monotonicity`.
+"""The subcommands `report regret`, `report monotonicity` and `report algorithm`.
 
 Everything heavy is imported inside the commands, so that `exactrl --help` stays quick.
 """
@@ -48,7 +48,7 @@ def _shared(out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     epilog="Examples:  exactrl report regret   |   exactrl report monotonicity --env-id FrozenLake-v1 --horizon 10",
 )
 def report() -> None:
-    """Exact studies of ECPO, PMD and their ablations on one problem, as a page with pictures and tables."""
+    """Pages: exact studies of ECPO, PMD and their ablations on one problem; each algorithm and what it rests on."""
 
 
 @report.command(
@@ -116,6 +116,39 @@ def monotonicity(
     settings = _settings("monotonicity", chosen.name, problem, env_id, mdp, horizon, asdict(options))
     made = monotonicity_report(chosen, options, study, settings)
     _finish(out, made, asdict(study), as_json)
+
+
+@report.command(
+    epilog="Examples:  exactrl report algorithm   |   exactrl report algorithm sac ecac --out build/algorithms   |   "
+    "exactrl report algorithm ecac --results build/verify"
+)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    help="Folder of `exactrl verify` whose verdicts are shown.  [default: judged anew, in OUT/claims]",
+)
+@click.option(
+    "--runs",
+    type=click.Path(path_type=Path),
+    help="Reference runs, SUITE/LABEL/seed-N.  [default: benchmarks/reference, where there is one]",
+)
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that judge.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="report-algorithm", show_default=True, help="Output folder."
+)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout instead of tables.")
+def algorithm(
+    names: tuple[str, ...], results: Path | None, runs: Path | None, jobs: int, out: Path, as_json: bool
+) -> None:
+    """A page for each algorithm: update rule with its verdicts, configuration, repairs, reference curves.
+
+    NAME is sac, sac-score, td3, ddpg or ecac; without any, all of them and an index.
+    Exit status: 0 done, 2 bad input.
+    """
+    from reports.algorithm_command import run
+
+    run(names, results, runs, jobs, out, as_json)
 
 
 def _prepare(out: Path) -> None:
