@@ -23,6 +23,7 @@ pytest.importorskip("flint")
 from mpmath import diff, exp, log, mp, mpf, sqrt  # noqa: E402
 
 from proofs_checks.checker import main as checker  # noqa: E402
+from tests.proofs_checks import mpo_certificates  # noqa: E402
 
 SOURCE = Path(checker.__file__)
 Certificate = dict[str, Any]
@@ -305,6 +306,75 @@ def thm4(x: dict[str, Any], component: list[int]) -> tuple[Any, Any]:
     return left, partial(lambda policy: cross_entropy(marginal, policy), x["policy"], j)
 
 
+def importance(x: dict[str, Any], _: list[int]) -> tuple[Any, Any]:
+    pairs = [(q, exp(Q / x["alpha"])) for q, Q in zip(x["proposal"], x["action_values"], strict=True)]
+    return x["alpha"] * log(sum(w for _, w in pairs)), x["alpha"] * log(sum(q * (w / q) for q, w in pairs if q))
+
+
+def soft_values_by_steps(x: dict[str, Any]) -> list[list[Any]]:
+    """Eq. 15 for a horizon so long that the rest is below any digit shown."""
+    entropies = [sum(p * log(1 / p) for p in row if p) for row in x["policy"]]
+    Q = x["rewards"]
+    while True:
+        V = [
+            h + sum(p * v for p, v in zip(row, q, strict=True))
+            for h, row, q in zip(entropies, x["policy"], Q, strict=True)
+        ]
+        new = [
+            [
+                r + x["discount"] * sum(p * v for p, v in zip(row, V, strict=True))
+                for r, row in zip(rewards, rows, strict=True)
+            ]
+            for rewards, rows in zip(x["rewards"], x["dynamics"], strict=True)
+        ]
+        if max(abs(a - b) for u, v in zip(new, Q, strict=True) for a, b in zip(u, v, strict=True)) < mpf(10) ** -70:
+            return new
+        Q = new
+
+
+def second_step(x: dict[str, Any], component: list[int]) -> tuple[Any, Any]:
+    """The law of the second state is a product of two kernels."""
+    Q, states = soft_values_by_steps(x), range(len(x["rewards"]))
+    improved = [softmax(row) for row in Q]
+    chain = [
+        [sum(p * row[t] for p, row in zip(improved[s], x["dynamics"][s], strict=True)) for t in states] for s in states
+    ]
+    first = x["dynamics"][component[0]][component[1]]
+    law = [sum(first[s] * chain[s][t] for s in states) for t in states]
+    sides = []
+    for policies in (x["policy"], improved):
+        worth = [
+            sum(p * log(1 / p) for p in x["policy"][t] if p)
+            + sum(p * v for p, v in zip(policies[t], Q[t], strict=True))
+            for t in states
+        ]
+        sides.append(x["discount"] ** 2 * sum(p * w for p, w in zip(law, worth, strict=True)))
+    return sides[0], sides[1]
+
+
+def entropy_gradient(x: dict[str, Any], component: list[int]) -> tuple[Any, Any]:
+    """The expected entropy of the second step, trajectory by trajectory, differentiated numerically."""
+    (state, j), states, actions = component, range(len(x["policy"])), range(len(x["policy"][0]))
+
+    def laws(own: list[Any]) -> list[list[Any]]:
+        return [own if s == state else row for s, row in enumerate(x["policy"])]
+
+    def chance(policy: list[list[Any]], s: int, a: int, t: int) -> Any:
+        return x["initial"][s] * policy[s][a] * x["dynamics"][s][a][t]
+
+    def expected_entropy(own: list[Any]) -> Any:
+        policy, walks = laws(own), itertools.product(states, actions, states)
+        return sum(chance(policy, s, a, t) * sum(p * log(1 / p) for p in policy[t]) for s, a, t in walks)
+
+    own = x["policy"][state]
+    scores = [partial(lambda policy, b=b: log(policy[b]), own, j) for b in actions]
+    right = -sum(
+        chance(x["policy"], s, a, state) * own[b] * scores[b] * (1 + log(own[b]))
+        for s, a, b in itertools.product(states, actions, actions)
+    )
+    return partial(expected_entropy, own, j), right
+
+
 # ---------------------------------------------------------------------------------- the valid certificates
 
 
@@ -320,6 +390,7 @@ TWO_STEPS = {
     "first_rewards": ["1", "-1/2"],
     "second_rewards": [["0", "1"], ["2", "0"], ["1/3", "-1"]],
 }
+SOFT_Q = [[["1/2", "1/2"], ["1", "0"]], [["1/4", "3/4"], ["0", "1"]]]
 REFUTED = [
     refuted("ecpo.prop2.fixed", "literal", "==", "stationary", prop2, [], policy=["1/4", "3/4"], tangent=["1", "-1"],
             returns=["0", "1"], tau="2"),
@@ -384,7 +455,17 @@ REFUTED = [
     }),
     refuted("ecpo.appd.thm4", "intended", "==", "unbiased", thm4, [0],
             first=["2/5", "3/5"], **TWO_STEPS, **T32, policy=["1/4", "3/4"], samples=2),
+    refuted("soft_q.eq10", "literal", "==", "soft value", importance, [],
+            action_values=["0", "1", "-3"], proposal=["1/3", "0", "2/3"], alpha="3/2"),
+    refuted("soft_q.eq20", "literal", "<=", "second step", second_step, [1, 0],
+            dynamics=SOFT_Q, rewards=[["1", "-2"], ["0", "3"]], discount="1/3", policy=[["1", "0"], ["1/99", "98/99"]]),
+    refuted("soft_q.eq28", "literal", "==", "gradient", entropy_gradient, [0, 1],
+            initial=["2/3", "1/3"], dynamics=SOFT_Q, policy=[["1/4", "3/4"], ["2/5", "3/5"]]),
 ]  # fmt: skip
+REFUTED += [
+    refuted(claim, "literal", relation, condition, evaluate, component, **x)
+    for claim, relation, condition, evaluate, component, x in mpo_certificates.INSTANCES
+]
 TANGENTS = {"policy": ["1/2", "0", "1/2"], "returns": ["0", "1", "2"],
             "first_tangent": ["1", "-1/2", "0"], "second_tangent": ["0", "0", "1"]}  # fmt: skip
 BOTH_ZERO = {"tau": "0", "tau_prime": "0"}
@@ -478,7 +559,7 @@ def test_every_row_of_the_table_has_a_certificate_here():
     rows = {(c["claim"], c["reading"], c["verdict"], c["condition"]) for c in CERTIFICATES}
     known = {(claim, r, row.verdict, word) for (claim, word), row in checker.TABLE.items() for r in row.fields}
     assert rows == known
-    assert len(rows) == 35
+    assert len(rows) >= 49
 
 
 def test_closed_forms():
@@ -592,6 +673,7 @@ IDLE = {
     "ecpo.thm1.step": {"returns", "tau", "tau_prime"},
     "ecpo.sec4.logexp": {"action_values", "tau", "tau_prime"},
 }
+IDLE |= mpo_certificates.IDLE
 #: a certificate of one of these may be one of the other too: both have one SR; one step has one temperature; both
 #: begin with one difference
 TRUE_ELSEWHERE = {
@@ -836,6 +918,18 @@ def test_messages_name_the_field(run):
     }.items():
         claim, name, value = changed
         assert why in run.rejected(named(claim, **{name: json.loads(json.dumps(value))}))
+    for changed, why in {
+        ("soft_q.eq10", "proposal", ("1/3", "1/3", "1/3")): "not settled at 8192 bits",
+        ("soft_q.eq10", "alpha", "0"): "alpha: must be > 0",
+        ("soft_q.eq20", "discount", "1"): "discount: must be at least 0 and below 1",
+        ("soft_q.eq20", "discount", "-1/2"): "discount: must be at least 0 and below 1",
+        ("soft_q.eq20", "discount", "0"): "the relation holds on this instance",
+        ("soft_q.eq20", "policy", (("1/2", "1/2"), ("1/2", "1/2"))): "the relation holds on this instance",
+        ("soft_q.eq28", "policy", (("1/2", "1/2"), ("1", "0"))): "policy[1][1]: must be > 0",
+        ("soft_q.eq28", "policy", (("1/4", "3/4"), ("1/4", "3/4"))): "not settled at 8192 bits",
+    }.items():
+        claim, name, value = changed
+        assert why in run.rejected(named(claim, **{name: json.loads(json.dumps(value))}))
     one = named("ecpo.thm1.fixed", start=["1"], returns=["9"])
     assert run.rejected(one) == "start: at least two trajectories are needed, since log 1 = 0"
     one = named("ecpo.thm1.sum", far=["1"], returns=["1"])
@@ -863,6 +957,9 @@ def test_work_is_bounded(run):
     many = named("ecpo.appd.policy", **row, second=[uniform] * 2, second_rewards=[zeros] * 2)
     assert run.rejected(many) == "first: more than 4096 trajectories"
     assert run.rejected(named("ecpo.appd.thm4", samples=6)) == "samples: more than 1000000 tuples"
+    states = [["1"] + ["0"] * 8] * 9
+    large = named("soft_q.eq28", initial=states[0], dynamics=[states[:8]] * 9, policy=[["1/8"] * 8] * 9)
+    assert run.rejected(large) == "dynamics: more than 4096 pairs of steps"
 
 
 def test_equal_sides_are_never_accepted(run):

@@ -165,8 +165,8 @@ def test_a_second_source_is_selected_by_its_name(monkeypatch):
         ("ecop", "ecpo"),
         (" ecpo", "ecpo"),
         ("nonsense", "ecpo"),
-        ("", "ecpo"),
-        ("*", "ecpo"),
+        ("", "."),
+        ("*", "."),
     ],
 )
 def test_unknown_and_partial_ids_are_refused_with_the_nearest(pattern, near):

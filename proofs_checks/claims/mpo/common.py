@@ -1,0 +1,86 @@
+"""Words and spaces that several claims of the MPO paper share: states s with weights, actions a, sums for integrals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from exactrl.formulas import dual_value, expectation, log_estep
+from exactrl.number_systems import namespace
+from proofs_checks.claims.ecpo.common import size
+from proofs_checks.fields import Bounded, Exact, Field, Real, Simplex, _first_fault
+from proofs_checks.instances import Problem, Space
+
+FINITE = "finitely many states and actions, sums for integrals"
+RADIUS = "epsilon > 0 (no policy meets a divergence below 0)"
+ETA = "eta > 0"
+
+SIZES = {"s": (1, 2), "a": (1, 2, 3)}
+
+
+class Discount(Bounded):
+    """A number within [0, 1), in twelfths."""
+
+    low: int = 0
+    high: int = 11
+
+    def __init__(self) -> None:
+        super().__init__((), 0, 11)
+
+    def fault(self, value: Exact) -> str | None:
+        """Say which entry is outside."""
+        return _first_fault(value, lambda x: not 0 <= x < 1, "is outside [0, 1)")
+
+
+def estep_space(*, zeros: bool = True, **more: Field) -> Space:
+    """Policies, action values and state weights of an E-step, with further fields."""
+    fields: dict[str, Field] = {
+        "policy": Simplex(("s", "a"), zeros=zeros),
+        "q_values": Real(("s", "a")),
+        "weights": Simplex(("s",)),
+    }
+    return Space(fields | more, SIZES)
+
+
+def over_states(p: Problem, values: Any) -> Any:
+    """The average over states; those of weight 0 do not count, whatever their value."""
+    xp = namespace(p.weights)
+    return xp.sum(xp.weighted(p.weights, values))
+
+
+def value_of(p: Problem, log_q: Any) -> Any:
+    """The objective of the E-step: the expected action value of a policy."""
+    return over_states(p, expectation(log_q, p.q_values))
+
+
+def tilted(p: Problem, eta: Any) -> Any:
+    """The log-policy of Eq. 8 at a temperature."""
+    return log_estep(p.log_policy, p.q_values, eta)
+
+
+def log_normaliser(p: Problem, eta: Any) -> Any:
+    """The second term of the dual, eta times the average of the logarithms of the normalisers."""
+    return dual_value(p.log_policy, p.q_values, p.weights, eta, 0)
+
+
+def term_size(p: Problem, *etas: Any) -> Any:
+    """The size of the terms of an E-step, magnified by that of the exponents (floats only)."""
+    if namespace(p.log_policy).name != "float64":
+        return 1.0
+    terms: Any = 1.0
+    for eta in etas:
+        one = size(p.q_values) + eta * size(p.log_policy)
+        terms = terms + one * (1 + one / eta)
+    return terms
+
+
+def lower_triangular(diagonal: Any, below: Any) -> Any:
+    """The matrix with the given diagonal and what a matrix has below its own: (..., n) and (..., n, n)."""
+    xp = namespace(diagonal)
+    n = diagonal.shape[-1]
+    rows = []
+    for j in range(n):
+        entries = [
+            diagonal[..., k] if j == k else below[..., j, k] if k < j else below[..., j, k] * 0 for k in range(n)
+        ]
+        rows.append(xp.stack(entries, axis=-1))
+    return xp.stack(rows, axis=-2)

@@ -1,0 +1,109 @@
+r"""Words, spaces and quantities that several claims of the soft Q-learning paper share.
+
+Claims are judged on finite models, with sums for integrals.  Values over an infinite horizon are solutions of a linear
+system, exact up to the width of the balls: $V^\pi=(I-\gamma P_\pi)^{-1}(r_\pi+\alpha\mathcal H(\pi))$.
+Shapes: states S, actions A; dynamics (..., S, A, S), rewards, policies and action values (..., S, A), values (..., S).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from flint import arb_mat
+
+from exactrl.errors import Uncertain
+from exactrl.formulas import lookahead, soft_maximum, soft_policy_value
+from exactrl.number_systems import namespace
+from exactrl.number_systems.balls import Balls
+from proofs_checks.claims.ecpo.common import row, size
+from proofs_checks.fields import Exact, Real, Simplex, Unit, _first_fault
+from proofs_checks.instances import Problem, Space
+
+FINITE = "finitely many states and actions, sums for integrals"
+INFINITE_HORIZON = "infinite horizon, gamma in [0, 1)"
+UNIT_TEMPERATURE = "the entropy parameter is 1 (App. A, after Eq. 15)"
+TEMPERATURE = "alpha > 0"
+
+
+@dataclass(frozen=True)
+class Discount(Unit):
+    """A number of [0, 1), drawn in twelfths."""
+
+    high: int = 11
+
+    def fault(self, value: Exact) -> str | None:
+        """Say what is wrong with an exact value, or None."""
+        return _first_fault(value, lambda x: not 0 <= x < 1, "is outside [0, 1)")
+
+
+MODEL: dict[str, Any] = {
+    "dynamics": Simplex(("states", "actions", "states"), exponents=(-20, 0)),
+    "rewards": Real(("states", "actions")),
+    "discount": Discount(),
+}
+SIZES = {"states": (1, 2, 3), "actions": (1, 2, 3)}
+
+
+def model_space(**more: Any) -> Space:
+    """Discounted models with further fields."""
+    return Space(MODEL | more, SIZES)
+
+
+def policy_field(*, zeros: bool = True) -> Simplex:
+    """A policy."""
+    return Simplex(("states", "actions"), zeros=zeros)
+
+
+def expected_next(p: Problem, values: Any) -> Any:
+    """The expectation of values over the next state, (..., S) -> (..., S, A)."""
+    return namespace(values).sum(p.dynamics * values[..., None, None, :])
+
+
+def bellman(p: Problem, rewards: Any, values: Any) -> Any:
+    """Action values of a step followed by the values."""
+    return lookahead(rewards, row(row(p.discount)), expected_next(p, values))
+
+
+def soft_backup(p: Problem, action_values: Any, temperature: Any = 1) -> Any:
+    """The soft Bellman operator, Eq. 24."""
+    return bellman(p, p.rewards, soft_maximum(action_values, temperature))
+
+
+def soft_action_values(p: Problem, log_policy: Any, rewards: Any, temperature: Any = 1) -> Any:
+    """The soft action values of a policy, Eq. 15: its own first step earns no entropy."""
+    xp = namespace(log_policy)
+    per_state = soft_policy_value(log_policy, rewards, temperature)
+    chain = xp.sum(xp.exp(log_policy)[..., None] * p.dynamics, axis=-2)
+    identity = xp.asarray(np.eye(p.states, dtype=int))
+    return bellman(p, rewards, _solution(identity - row(row(p.discount)) * chain, per_state))
+
+
+def _solution(system: Any, right: Any) -> Any:
+    """The x with system x = right, which has one because the chain loses mass at every step."""
+    if namespace(right).name == "float64":
+        return np.linalg.solve(system, right[..., None])[..., 0]
+    try:
+        found = system.matrix().solve(arb_mat(len(right), 1, right.data.tolist()))
+    except ZeroDivisionError:
+        raise Uncertain("the balls are too wide to solve the linear system") from None
+    return Balls(np.array(found.entries(), dtype=object))
+
+
+def over_all(x: Any) -> Any:
+    """Join states and actions into one axis."""
+    return namespace(x).reshape(x, (*x.shape[:-2], -1))
+
+
+def largest(x: Any) -> Any:
+    """The max norm over states and actions."""
+    xp = namespace(x)
+    return xp.max(xp.abs(over_all(x)))
+
+
+def value_size(p: Problem, *arrays: Any) -> Any:
+    """The size of the terms of a discounted sum, for rounding (floats only)."""
+    if namespace(*arrays).name != "float64":
+        return 1.0
+    return (size(*arrays) + 2) / (1 - p.discount)
