@@ -21,9 +21,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from deeprl.environments import describe, make
+from deeprl.evaluation import evaluate, random_policy
 from exactrl.files import write_text_atomically
 
-HERE = Path(__file__).parent
+# Relative, so that the pages name no folder of this machine.
+HERE = Path(os.path.relpath(Path(__file__).parent))
 FINISHED = HERE / "reference"
 RUNNING = Path("build/reference-runs")
 EXACTRL = str(Path(sys.executable).with_name("exactrl"))
@@ -147,6 +152,15 @@ def run(queue: Sequence[Job], at_once: int, peers_python: str | None) -> int:
     return failed
 
 
+def random_return(env_id: str, episodes: int = 50) -> float:
+    """The mean return of uniformly random actions, over the seeds of the first evaluation and those after it."""
+    environment = make(env_id)
+    policy = random_policy(describe(environment), np.random.default_rng(0))
+    found = evaluate(policy, env_id, episodes=episodes, seed=1_001_000, environment=environment)
+    environment.close()
+    return float(np.mean([episode.total for episode in found]))
+
+
 def write_pages(suites: Sequence[str]) -> None:
     """Compare what has finished, a page and a JSON a suite; note what has not."""
     everything = jobs()
@@ -155,12 +169,14 @@ def write_pages(suites: Sequence[str]) -> None:
         if labels:
             runs = [f"{label}={FINISHED / suite / label}" for label in labels]
             subprocess.run([EXACTRL, "compare", *runs, "--html", str(FINISHED / suite / "page")], check=True)
-    lines = ["# Learning runs", "", "| suite | finished | missing |", "|---|---|---|"]
+    lines = ["# Learning runs", "", "| suite | finished | return of the random policy | missing |", "|---|---|---|---|"]
     for suite in dict.fromkeys(job.suite for job in everything):
         mine = [job for job in everything if job.suite == suite]
         missing = [f"{job.label} {job.seed}" for job in mine if not job.finished]
+        random = f"{random_return(mine[0].env_id):.0f}" if len(missing) < len(mine) else ""
         rest = "none" if not missing else "all" if len(missing) == len(mine) else ", ".join(missing)
-        lines.append(f"| {suite} | {len(mine) - len(missing)} of {len(mine)} | {rest} |")
+        done = len(mine) - len(missing)
+        lines.append(f"| {suite} | {done} of {len(mine)} | {random} | {rest} |")
     write_text_atomically(FINISHED / "README.md", "\n".join(lines) + "\n")
 
 
