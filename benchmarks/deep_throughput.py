@@ -245,7 +245,8 @@ def table(result: dict[str, Any]) -> str:
         "",
         f"The floor is that of the matrix products at the {rate:.0f} GFLOP/s of a product alone on this core.",
     ]
-    return "\n".join([*lines, f"From the command to the end of the first training step: {start} s."])
+    lines.append(f"From the command to the end of the first training step: {start} s.")
+    return "\n".join([*lines, f"{result['rounds']} rounds of {result['steps_a_round']} steps."])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
