@@ -28,34 +28,10 @@ from exactrl.formulas.evaluation import (
 )
 from exactrl.number_systems import namespace
 from exactrl.number_systems.balls import Balls, precision
-from exactrl.number_systems.rationals import as_fractions, float_logs, normalised
+from exactrl.number_systems.rationals import normalised
+from tests.exactrl.three_views import Floats, Intervals, Tensors
 
 ROUNDING = 1e-13
-
-
-class Floats:
-    def number(self, x):
-        return np.array(as_fractions(x), dtype=float)[()]
-
-    def log(self, x):
-        return float_logs(as_fractions(x))[()]
-
-
-class Tensors(Floats):
-    def number(self, x):
-        return torch.tensor(super().number(x))
-
-    def log(self, x):
-        return torch.tensor(super().log(x))
-
-
-class Intervals:
-    def number(self, x):
-        return Balls(as_fractions(x))
-
-    def log(self, x):
-        x = Balls(as_fractions(x))
-        return namespace(x).log(x)
 
 
 def distributions(rng, shape, zeros=False):

@@ -31,41 +31,14 @@ from exactrl.formulas import (
 )
 from exactrl.number_systems import namespace
 from exactrl.number_systems.balls import Balls, precision
-from exactrl.number_systems.rationals import as_fractions, float_logs, normalised
+from exactrl.number_systems.rationals import float_logs, normalised
 from tests.exactrl.test_formulas_soft_bellman import ENTRIES as SOFT_BELLMAN
 from tests.exactrl.test_formulas_soft_bellman import Case
+from tests.exactrl.three_views import Floats, Intervals, Tensors
 
 BITS = 192
 # A formula of some twenty roundings, each at most 2^-53 of the largest term: 256 of them is the allowance.
 ROUNDING = Fraction(256, 2**53)
-
-
-# -------------------------------------------------------------------------------------------- three views of a rational
-
-
-class Floats:
-    def number(self, x):
-        return np.array(as_fractions(x), dtype=float)[()]
-
-    def log(self, x):
-        return float_logs(as_fractions(x))[()]
-
-
-class Tensors(Floats):
-    def number(self, x):
-        return torch.tensor(super().number(x))
-
-    def log(self, x):
-        return torch.tensor(super().log(x))
-
-
-class Intervals:
-    def number(self, x):
-        return Balls(as_fractions(x))
-
-    def log(self, x):
-        x = Balls(as_fractions(x))
-        return namespace(x).log(x)
 
 
 # --------------------------------------------------------------------------------------------------------- instances
