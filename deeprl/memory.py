@@ -15,8 +15,8 @@ _PAD = 64 << 20
 def keep_freed_memory() -> None:
     """Tell glibc to keep what is freed, where the C library is glibc.
 
-    An update frees and takes half a megabyte again and again; by default each time goes to the kernel, for some seven
-    hundred page faults an update, a millisecond or more of it.
+    An update frees and takes half a megabyte again and again; by default each time goes to the kernel, for
+    hundreds of page faults an update.
     """
     if sys.platform != "linux":
         return

@@ -173,6 +173,16 @@ class Unit(Bounded):
 
 
 @dataclass(frozen=True)
+class Discount(Unit):
+    """A discount factor: a number of [0, 1), drawn in twelfths."""
+
+    high: int = 11
+
+    def fault(self, value: Exact) -> str | None:
+        return _first_fault(value, lambda x: not 0 <= x < 1, "is outside [0, 1)")
+
+
+@dataclass(frozen=True)
 class NonNegative(Field):
     """A number at least 0."""
 

@@ -26,6 +26,9 @@ from reports.page import _environment
 
 __all__ = ["sentences", "write_comparison"]
 
+# Open pairs up to this many get a sentence each.
+TOLD_APART = 3
+
 
 def write_comparison(folder: Path, result: Mapping[str, Any]) -> Path:
     """Write index.html, compare.json and NAME.svg, NAME.png of each picture, each whole or not at all.
@@ -75,7 +78,12 @@ def sentences(part: Mapping[str, Any]) -> list[str]:
             f"{number(best['iqm'])} {interval(best['iqm_interval'])}."
         )
     judged = [pair for pair in part["pairs"] if pair["welch_interval"] is not None]
-    result += [_verdict(pair) for pair in judged]
+    settled = [pair for pair in judged if _settles(pair)]
+    rest = len(judged) - len(settled)
+    # A sentence for each of many open pairs would bury the few that are settled; the table has them all.
+    result += [_verdict(pair) for pair in (judged if rest <= TOLD_APART else settled)]
+    if rest > TOLD_APART:
+        result.append(f"Of {len(judged)} pairs the runs do not settle {rest}; the table of pairs has every interval.")
     if len(judged) > 1:
         result.append(
             f"These are {len(judged)} comparisons, each with an interval of its own and no correction for their number."
@@ -83,10 +91,15 @@ def sentences(part: Mapping[str, Any]) -> list[str]:
     return result
 
 
+def _settles(pair: Mapping[str, Any]) -> bool:
+    low, high = pair["welch_interval"]
+    return bool(low > 0 or high < 0)
+
+
 def _verdict(pair: Mapping[str, Any]) -> str:
     low, high = pair["welch_interval"]
     told = f"the difference of the means is {number(pair['difference'])}, Welch 95% interval {interval((low, high))}"
-    if low <= 0 <= high:
+    if not _settles(pair):
         return f"The runs do not settle which of {pair['first']} and {pair['second']} is higher: {told}."
     above, below = (pair["first"], pair["second"]) if low > 0 else (pair["second"], pair["first"])
     return f"{above} is above {below}: {told} ({pair['first']} minus {pair['second']})."

@@ -15,7 +15,8 @@ from exactrl.formulas import (
 )
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXPECTATION, OPTIMALITY, Check
-from proofs_checks.claims.ecpo.common import family_space, lift_size, lift_space, lifted, row, size
+from proofs_checks.claims.ecpo.common import family_space, lift_size, lift_space, lifted
+from proofs_checks.claims.terms import row, size
 from proofs_checks.fields import Positive, Real, Simplex
 from proofs_checks.instances import Problem
 from proofs_checks.power.quantities import mean_score, scores, variance

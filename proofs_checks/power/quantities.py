@@ -8,7 +8,7 @@ import numpy as np
 
 from exactrl.formulas import expectation, log_boltzmann, soft_value
 from exactrl.number_systems import namespace
-from proofs_checks.claims.ecpo.common import row
+from proofs_checks.claims.terms import row
 from proofs_checks.instances import Problem
 
 

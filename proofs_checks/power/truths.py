@@ -15,7 +15,8 @@ from exactrl.formulas import (
 )
 from exactrl.number_systems import namespace
 from proofs_checks.claim import POINTWISE, Check
-from proofs_checks.claims.ecpo.common import lift_size, size
+from proofs_checks.claims.ecpo.common import lift_size
+from proofs_checks.claims.terms import size
 from proofs_checks.fields import Bounded, NonNegative, Positive, Real, Simplex, Unit
 from proofs_checks.instances import Problem
 from proofs_checks.power.quantities import (

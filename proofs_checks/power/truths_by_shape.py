@@ -16,7 +16,8 @@ from exactrl.formulas import (
 )
 from exactrl.number_systems import namespace
 from proofs_checks.claim import CONVERGENCE, EXISTENCE, EXPECTATION, LIMIT, OPTIMALITY, Check
-from proofs_checks.claims.ecpo.common import lift_size, row, size
+from proofs_checks.claims.ecpo.common import lift_size
+from proofs_checks.claims.terms import row, size
 from proofs_checks.fields import Positive, Real, Simplex, Unit
 from proofs_checks.instances import Problem
 from proofs_checks.power.quantities import joint, log_count, mean_score, scores, soft_bellman, spread, variance

@@ -18,7 +18,8 @@ import pytest
 from exactrl.formulas import expectation, kl, nearest_forward, nearest_reverse, surrogate
 from proofs_checks import verify
 from proofs_checks.claim import Check, Reading, Sides, registry
-from proofs_checks.claims.ecpo.common import lift_size, lifted, size
+from proofs_checks.claims.ecpo.common import lift_size, lifted
+from proofs_checks.claims.terms import size
 from proofs_checks.falsify import Budget, search
 
 SMALL = Budget(draws=300, generations=4, population=200, suspects=6, swept=1)

@@ -19,8 +19,8 @@ import pytest
 from proofs_checks import verify
 from proofs_checks.checker import main as checker
 from proofs_checks.claim import Check, Sides, registry
-from proofs_checks.claims.mpo.common import Discount
 from proofs_checks.falsify import Budget, search
+from proofs_checks.fields import Discount
 
 SMALL = Budget(draws=300, generations=4, population=200, suspects=6, swept=1)
 

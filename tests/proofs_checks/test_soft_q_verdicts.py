@@ -21,7 +21,6 @@ from exactrl.number_systems.balls import precision
 from proofs_checks import certify, verify
 from proofs_checks.claim import Check, Reading, Sides, registry
 from proofs_checks.claims.soft_q.common import (
-    Discount,
     bellman,
     largest,
     soft_action_values,
@@ -29,6 +28,7 @@ from proofs_checks.claims.soft_q.common import (
     value_size,
 )
 from proofs_checks.falsify import Budget, search
+from proofs_checks.fields import Discount
 from proofs_checks.instances import Problem
 
 SMALL = Budget(draws=150, generations=3, population=120, suspects=4, swept=1)

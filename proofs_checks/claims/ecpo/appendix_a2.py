@@ -24,8 +24,8 @@ from proofs_checks.claims.ecpo.common import (
     lift_size,
     lifted,
     printed_lift,
-    size,
 )
+from proofs_checks.claims.terms import size
 from proofs_checks.extended import Extended, total
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex
 from proofs_checks.instances import Instance, Problem, Space

@@ -7,7 +7,7 @@ from typing import Any
 from exactrl.formulas import lift_objective_with_dynamics, log_lift, nearest_forward, surrogate
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXISTENCE, OPTIMALITY, POINTWISE, Check, Printed, claim
-from proofs_checks.claims.ecpo.common import TEMPERATURES, row, size, term_size
+from proofs_checks.claims.ecpo.common import TEMPERATURES, term_size
 from proofs_checks.claims.ecpo.two_steps import (
     POSITIVE_DYNAMICS,
     POSITIVE_REFERENCE,
@@ -24,6 +24,7 @@ from proofs_checks.claims.ecpo.two_steps import (
     two_step_scale,
     two_step_space,
 )
+from proofs_checks.claims.terms import row, size
 from proofs_checks.fields import Simplex
 from proofs_checks.instances import Problem
 

@@ -10,7 +10,7 @@ from exactrl.estimators import normalised_expectation, self_normalised_expectati
 from exactrl.formulas import expectation, lift_weights, surrogate
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXPECTATION, LIMIT, Check, claim
-from proofs_checks.claims.ecpo.common import TEMPERATURES, size, term_size
+from proofs_checks.claims.ecpo.common import TEMPERATURES, term_size
 from proofs_checks.claims.ecpo.two_steps import (
     POSITIVE_DYNAMICS,
     POSITIVE_REFERENCE,
@@ -23,6 +23,7 @@ from proofs_checks.claims.ecpo.two_steps import (
     two_step_lift,
     two_step_space,
 )
+from proofs_checks.claims.terms import size
 from proofs_checks.fields import Simplex
 from proofs_checks.instances import Problem, Space
 

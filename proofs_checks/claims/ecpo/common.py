@@ -13,6 +13,7 @@ import numpy as np
 
 from exactrl.formulas import log_lift
 from exactrl.number_systems import namespace
+from proofs_checks.claims.terms import size
 from proofs_checks.extended import Extended, total, xlog
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex
 from proofs_checks.instances import Instance, Problem, Space
@@ -51,19 +52,6 @@ def lifted(p: Problem, log_policy: Any) -> Any:
     return log_lift(log_policy, p.returns, p.tau, tau_prime)
 
 
-def size(*values: Any) -> Any:
-    """The size of the largest finite entry of each instance, plus 1: what rounding is relative to (floats only)."""
-    xp = namespace(*values)
-    if xp.name != "float64":
-        return 1.0
-    total: Any = 1.0
-    for value in values:
-        array = xp.asarray(value)
-        finite = xp.where(abs(array) < float("inf"), abs(array), 0.0)
-        total = total + finite.reshape(finite.shape[0], -1).max(axis=-1) if finite.ndim else total + finite
-    return total
-
-
 def lift_size(p: Problem, log_policy: Any, tau_prime: Any = 0.0) -> Any:
     """The size of the terms of a lift or surrogate, for rounding (floats only)."""
     return term_size(p, size(p.returns), log_policy, tau_prime)
@@ -76,11 +64,6 @@ def term_size(p: Problem, rewards: Any, log_policy: Any, tau_prime: Any) -> Any:
     eta = p.tau + tau_prime
     terms = rewards + eta * size(log_policy)
     return terms * (1 + np.divide(terms, eta, out=np.zeros_like(terms), where=eta > 0))
-
-
-def row(x: Any) -> Any:
-    """A temperature of the batch shape, to meet arrays with one more axis."""
-    return x[..., None] if x.ndim else x
 
 
 def printed_numerators(instance: Instance, name: str = "reference") -> list[Extended]:

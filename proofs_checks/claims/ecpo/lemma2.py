@@ -7,7 +7,8 @@ from typing import Any
 from exactrl.formulas import entropy, expectation, surrogate
 from exactrl.number_systems import namespace
 from proofs_checks.claim import LIMIT, POINTWISE, Check, Given, Printed, claim
-from proofs_checks.claims.ecpo.common import DETERMINISTIC, POSITIVE_POLICY, lift_size, size, term_size
+from proofs_checks.claims.ecpo.common import DETERMINISTIC, POSITIVE_POLICY, lift_size, term_size
+from proofs_checks.claims.terms import size
 from proofs_checks.extended import Extended, total, xlog
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex
 from proofs_checks.instances import Instance, Problem, Space

@@ -5,7 +5,8 @@ from __future__ import annotations
 from exactrl.formulas import expectation, log_lift
 from exactrl.number_systems import namespace
 from proofs_checks.claim import CONVERGENCE, Check, claim
-from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURE, lift_size, size
+from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURE, lift_size
+from proofs_checks.claims.terms import size
 from proofs_checks.fields import Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
 

@@ -7,7 +7,8 @@ from typing import Any
 from exactrl.formulas import expectation, kl, log_boltzmann
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXISTENCE, POINTWISE, Check, claim
-from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, lifted, size
+from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, lifted
+from proofs_checks.claims.terms import size
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex, Unit
 from proofs_checks.instances import Problem, Space
 from proofs_checks.symbolic import softmax_hessian

@@ -5,7 +5,7 @@ from __future__ import annotations
 from exactrl.formulas import expectation, kl, lift_objective_with_dynamics, log_lift, soft_value, surrogate
 from exactrl.number_systems import namespace
 from proofs_checks.claim import OPTIMALITY, POINTWISE, Check, claim
-from proofs_checks.claims.ecpo.common import TEMPERATURES, row, size
+from proofs_checks.claims.ecpo.common import TEMPERATURES
 from proofs_checks.claims.ecpo.two_steps import (
     POSITIVE_DYNAMICS,
     POSITIVE_REFERENCE,
@@ -19,6 +19,7 @@ from proofs_checks.claims.ecpo.two_steps import (
     two_step_scale,
     two_step_space,
 )
+from proofs_checks.claims.terms import row, size
 from proofs_checks.fields import Simplex
 from proofs_checks.instances import Problem
 

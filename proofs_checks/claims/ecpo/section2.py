@@ -16,15 +16,8 @@ from exactrl.formulas import (
 )
 from exactrl.number_systems import namespace
 from proofs_checks.claim import CONVERGENCE, OPTIMALITY, POINTWISE, Check, claim
-from proofs_checks.claims.ecpo.common import (
-    DETERMINISTIC,
-    TEMPERATURE,
-    family_space,
-    lift_size,
-    lifted,
-    row,
-    size,
-)
+from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURE, family_space, lift_size, lifted
+from proofs_checks.claims.terms import row, size
 from proofs_checks.fields import Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
 from proofs_checks.symbolic import lift_identity, pmd_monotone_identity, pmd_slope_identity

@@ -15,7 +15,8 @@ from exactrl.formulas import (
 )
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXPECTATION, OPTIMALITY, POINTWISE, Check, claim
-from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, row, size, term_size
+from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, term_size
+from proofs_checks.claims.terms import row, size
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
 from proofs_checks.symbolic import tree_recursion_identity

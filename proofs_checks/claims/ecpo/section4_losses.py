@@ -19,8 +19,9 @@ from exactrl.formulas import (
 )
 from exactrl.number_systems import namespace
 from proofs_checks.claim import OPTIMALITY, POINTWISE, Check, Printed, claim
-from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, printed_numerators, row, size, term_size
+from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, printed_numerators, term_size
 from proofs_checks.claims.ecpo.section4 import action_space, one_sample_mean, value_scale
+from proofs_checks.claims.terms import row, size
 from proofs_checks.extended import Extended, total, xlog
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex, Unit
 from proofs_checks.instances import Instance, Problem, Space

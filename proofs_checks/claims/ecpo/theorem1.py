@@ -16,7 +16,8 @@ from exactrl.formulas import (
 )
 from exactrl.number_systems import namespace
 from proofs_checks.claim import POINTWISE, Check, Given, claim
-from proofs_checks.claims.ecpo.common import DETERMINISTIC, size
+from proofs_checks.claims.ecpo.common import DETERMINISTIC
+from proofs_checks.claims.terms import size
 from proofs_checks.fields import Bounded, Modest, Simplex, Unit, Whole
 from proofs_checks.instances import Problem, Space
 

@@ -7,8 +7,9 @@ from typing import Any
 from exactrl.formulas import expectation, kl, mixture, nearest_on_segment
 from exactrl.number_systems import namespace
 from proofs_checks.claim import POINTWISE, Check, Given, claim
-from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, lifted, size
+from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, lifted
 from proofs_checks.claims.ecpo.theorem1 import CONVEX
+from proofs_checks.claims.terms import size
 from proofs_checks.fields import Bounded, NonNegative, Positive, Real, Simplex, Unit
 from proofs_checks.instances import Problem, Space
 

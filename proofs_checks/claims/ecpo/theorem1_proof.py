@@ -21,9 +21,9 @@ from proofs_checks.claims.ecpo.common import (
     lifted,
     printed_divergence,
     printed_lift,
-    size,
 )
 from proofs_checks.claims.ecpo.theorem1 import CONVEX, FIXED, segment_regret, simplex_regret
+from proofs_checks.claims.terms import size
 from proofs_checks.extended import Extended, total, xlog
 from proofs_checks.fields import Bounded, NonNegative, Positive, Real, Simplex, Unit
 from proofs_checks.instances import Instance, Problem, Space

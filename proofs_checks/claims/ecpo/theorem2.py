@@ -14,7 +14,8 @@ from exactrl.formulas import (
 )
 from exactrl.number_systems import namespace
 from proofs_checks.claim import CONVERGENCE, POINTWISE, Check, claim
-from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, family_space, lift_size, lifted, size
+from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, family_space, lift_size, lifted
+from proofs_checks.claims.terms import size
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
 from proofs_checks.symbolic import ecpo_slope_identity

@@ -8,7 +8,8 @@ from exactrl.formulas import centred, forward_kl_slope, kl, log_lift, surrogate,
 from exactrl.number_systems import namespace
 from proofs_checks.claim import POINTWISE, Check, Printed, claim
 from proofs_checks.claims.ecpo.appendix_a2 import moving_mass, slope_space
-from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, TRAJECTORIES, lift_size, lifted, size
+from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, TRAJECTORIES, lift_size, lifted
+from proofs_checks.claims.terms import size
 from proofs_checks.extended import Extended, total, xlog
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex
 from proofs_checks.instances import Instance, Problem, Space

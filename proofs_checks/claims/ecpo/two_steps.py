@@ -11,7 +11,8 @@ from typing import Any
 
 from exactrl.formulas import log_lift
 from exactrl.number_systems import namespace
-from proofs_checks.claims.ecpo.common import size, term_size
+from proofs_checks.claims.ecpo.common import term_size
+from proofs_checks.claims.terms import size
 from proofs_checks.extended import Extended, xlog
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex
 from proofs_checks.instances import Instance, Problem, Space

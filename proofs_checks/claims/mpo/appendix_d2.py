@@ -7,7 +7,6 @@ from typing import Any
 from exactrl.formulas import dual_value, expected_kl, kl
 from exactrl.number_systems import namespace
 from proofs_checks.claim import OPTIMALITY, POINTWISE, Check, claim
-from proofs_checks.claims.ecpo.common import size
 from proofs_checks.claims.mpo.common import (
     ETA,
     FINITE,
@@ -20,6 +19,7 @@ from proofs_checks.claims.mpo.common import (
     value_of,
 )
 from proofs_checks.claims.mpo.section32 import BINDING, CLOSED
+from proofs_checks.claims.terms import size
 from proofs_checks.fields import Positive, Real, Simplex
 from proofs_checks.instances import Problem
 
@@ -38,7 +38,8 @@ PER_STATE = "q(.|s) sums to 1 in every state"
     intended_statement=r"With $\int q(a\mid s)da=1$ in every state, a policy of Eq. 8 solves the program whose $\epsilon$ is its divergence, and "
     r"$g(\eta)$ is the value.",
     explanation=r"One normalisation for all states lets $q$ carry mass from states where $Q$ is small to states where it is large. The solution "
-    r"of that program is $q(a\mid s)=\pi e^{Q/\eta}/Z$ with one $Z$ for all states, and its value exceeds what Eq. (9) allows.",
+    r"of that program is $q(a\mid s)=\pi e^{Q/\eta}/Z$ with one $Z$ for all states, and its value exceeds what Eq. (9) allows. Who takes the notation "
+    r"$q(a\mid s)$ to say that $q$ sums to 1 in every state has the intended reading, in which the printed constraint is idle.",
     hand_check=r"Two states of weight 1/2 with one action and $Q=0$ and $1$: Eq. (8) has the value 1/2. With $q=0$ in the first state and $2$ in the "
     r"second the joint mass is 1, the divergence $\log2$ and the value 1, while $g(\eta)=\eta\epsilon+\frac12$ at $\eta=1/3$, $\epsilon=1$ is 5/6.",
 )

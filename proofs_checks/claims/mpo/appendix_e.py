@@ -7,8 +7,8 @@ from typing import Any
 from exactrl.formulas import dual_derivatives, dual_value, gaussian_kl_diagonal, gaussian_log_density
 from exactrl.number_systems import namespace
 from proofs_checks.claim import OPTIMALITY, Check, claim
-from proofs_checks.claims.ecpo.common import size
 from proofs_checks.claims.mpo.common import ETA, FINITE, estep_space, term_size
+from proofs_checks.claims.terms import size
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from exactrl.formulas import dual_value, expectation, log_estep
 from exactrl.number_systems import namespace
-from proofs_checks.claims.ecpo.common import size
-from proofs_checks.fields import Bounded, Exact, Field, Real, Simplex, _first_fault
+from proofs_checks.claims.terms import size
+from proofs_checks.fields import Field, Real, Simplex
 from proofs_checks.instances import Problem, Space
 
 FINITE = "finitely many states and actions, sums for integrals"
@@ -15,20 +15,6 @@ RADIUS = "epsilon > 0 (no policy meets a divergence below 0)"
 ETA = "eta > 0"
 
 SIZES = {"s": (1, 2), "a": (1, 2, 3)}
-
-
-class Discount(Bounded):
-    """A number within [0, 1), in twelfths."""
-
-    low: int = 0
-    high: int = 11
-
-    def __init__(self) -> None:
-        super().__init__((), 0, 11)
-
-    def fault(self, value: Exact) -> str | None:
-        """Say which entry is outside."""
-        return _first_fault(value, lambda x: not 0 <= x < 1, "is outside [0, 1)")
 
 
 def estep_space(*, zeros: bool = True, **more: Field) -> Space:

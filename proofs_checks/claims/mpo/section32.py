@@ -64,7 +64,8 @@ def solution_has_the_printed_form(p: Problem) -> Check:
     r"with $\le\epsilon$. Such an $\eta>0$ exists for every $0<\epsilon<\mathbb E_\mu[-\log\pi(A^*_s\mid s)]$, where $A^*_s$ are the "
     r"actions of largest $Q$ among those that $\pi$ takes.",
     explanation="Where the constraint leaves room for a greedy policy, that one is optimal, and every optimal policy takes none but "
-    r"the best actions; Eq. (8) gives every action of $\pi$ positive probability, whatever $\eta^*>0$.",
+    r"the best actions; Eq. (8) gives every action of $\pi$ positive probability, whatever $\eta^*>0$. The greedy policy is the limit of Eq. (8) as "
+    r"$\eta\to0$; where the constraint binds, Eq. (8) is right.",
     hand_check=r"$\pi=(1/2,1/2)$, $Q=(0,1)$, $\epsilon=1$: $q=(0,1)$ has divergence $\log2<1$ and value 1, the largest there is; "
     "Eq. (8) has values below 1 only.",
 )

@@ -9,9 +9,9 @@ import numpy as np
 from exactrl.formulas import expectation, retrace_operator
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXISTENCE, Check, claim
-from proofs_checks.claims.ecpo.common import size
-from proofs_checks.claims.mpo.common import FINITE, Discount
-from proofs_checks.fields import Real, Simplex
+from proofs_checks.claims.mpo.common import FINITE
+from proofs_checks.claims.terms import size
+from proofs_checks.fields import Discount, Real, Simplex
 from proofs_checks.instances import Problem, Space
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from exactrl.formulas import log_soft_greedy
 from proofs_checks.claim import POINTWISE, Check, claim
-from proofs_checks.claims.ecpo.common import row
 from proofs_checks.claims.soft_q.common import (
     FINITE,
     INFINITE_HORIZON,
@@ -14,6 +13,7 @@ from proofs_checks.claims.soft_q.common import (
     soft_action_values,
     value_size,
 )
+from proofs_checks.claims.terms import row
 from proofs_checks.fields import Positive
 from proofs_checks.instances import Problem
 

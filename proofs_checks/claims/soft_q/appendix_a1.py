@@ -8,7 +8,6 @@ from exactrl.formulas import kl, log_soft_greedy, policy_average, soft_maximum, 
 from exactrl.formulas.divergences import entropy, expectation
 from exactrl.number_systems import namespace
 from proofs_checks.claim import POINTWISE, Check, claim
-from proofs_checks.claims.ecpo.common import row
 from proofs_checks.claims.soft_q.common import (
     FINITE,
     INFINITE_HORIZON,
@@ -19,6 +18,7 @@ from proofs_checks.claims.soft_q.common import (
     soft_action_values,
     value_size,
 )
+from proofs_checks.claims.terms import row
 from proofs_checks.instances import Problem
 
 ANY_POLICY = [FINITE, INFINITE_HORIZON, UNIT_TEMPERATURE, "any policy pi; its improvement is that of Eq. 17"]

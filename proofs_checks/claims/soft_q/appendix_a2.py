@@ -5,13 +5,11 @@ from __future__ import annotations
 from exactrl.formulas import log_soft_greedy, soft_maximum
 from exactrl.number_systems import namespace
 from proofs_checks.claim import POINTWISE, Check, claim
-from proofs_checks.claims.ecpo.common import size
 from proofs_checks.claims.soft_q.common import (
     FINITE,
     INFINITE_HORIZON,
     SIZES,
     UNIT_TEMPERATURE,
-    Discount,
     bellman,
     largest,
     model_space,
@@ -20,7 +18,8 @@ from proofs_checks.claims.soft_q.common import (
     soft_backup,
     value_size,
 )
-from proofs_checks.fields import Real, Simplex
+from proofs_checks.claims.terms import size
+from proofs_checks.fields import Discount, Real, Simplex
 from proofs_checks.instances import Problem, Space
 
 DYNAMICS = Simplex(("states", "actions", "states"), exponents=(-20, 0))

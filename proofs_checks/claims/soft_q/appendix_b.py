@@ -10,8 +10,8 @@ from exactrl.formulas import log_boltzmann, through_softmax
 from exactrl.formulas.divergences import entropy
 from exactrl.number_systems import namespace
 from proofs_checks.claim import POINTWISE, Check, claim
-from proofs_checks.claims.ecpo.common import size
 from proofs_checks.claims.soft_q.common import FINITE, SIZES, expected_next, policy_field
+from proofs_checks.claims.terms import size
 from proofs_checks.fields import Real, Simplex
 from proofs_checks.instances import Problem, Space
 

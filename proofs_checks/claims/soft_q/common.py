@@ -7,7 +7,6 @@ Shapes: states S, actions A; dynamics (..., S, A, S), rewards, policies and acti
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,25 +16,14 @@ from exactrl.errors import Uncertain
 from exactrl.formulas import lookahead, soft_maximum, soft_policy_value
 from exactrl.number_systems import namespace
 from exactrl.number_systems.balls import Balls
-from proofs_checks.claims.ecpo.common import row, size
-from proofs_checks.fields import Exact, Real, Simplex, Unit, _first_fault
+from proofs_checks.claims.terms import row, size
+from proofs_checks.fields import Discount, Real, Simplex
 from proofs_checks.instances import Problem, Space
 
 FINITE = "finitely many states and actions, sums for integrals"
 INFINITE_HORIZON = "infinite horizon, gamma in [0, 1)"
 UNIT_TEMPERATURE = "the entropy parameter is 1 (App. A, after Eq. 15)"
 TEMPERATURE = "alpha > 0"
-
-
-@dataclass(frozen=True)
-class Discount(Unit):
-    """A number of [0, 1), drawn in twelfths."""
-
-    high: int = 11
-
-    def fault(self, value: Exact) -> str | None:
-        """Say what is wrong with an exact value, or None."""
-        return _first_fault(value, lambda x: not 0 <= x < 1, "is outside [0, 1)")
 
 
 MODEL: dict[str, Any] = {

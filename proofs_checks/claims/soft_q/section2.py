@@ -5,13 +5,11 @@ from __future__ import annotations
 from exactrl.formulas import hard_value, log_soft_greedy, soft_maximum
 from exactrl.number_systems import namespace
 from proofs_checks.claim import LIMIT, POINTWISE, Check, claim
-from proofs_checks.claims.ecpo.common import row, size
 from proofs_checks.claims.soft_q.common import (
     FINITE,
     INFINITE_HORIZON,
     SIZES,
     TEMPERATURE,
-    Discount,
     bellman,
     model_space,
     policy_field,
@@ -19,7 +17,8 @@ from proofs_checks.claims.soft_q.common import (
     soft_backup,
     value_size,
 )
-from proofs_checks.fields import Positive, Real, Simplex
+from proofs_checks.claims.terms import row, size
+from proofs_checks.fields import Discount, Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
 
 

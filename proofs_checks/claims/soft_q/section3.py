@@ -13,8 +13,8 @@ from exactrl.formulas import (
 )
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXPECTATION, POINTWISE, Check, claim
-from proofs_checks.claims.ecpo.common import size
 from proofs_checks.claims.soft_q.common import FINITE, TEMPERATURE
+from proofs_checks.claims.terms import size
 from proofs_checks.fields import Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
 
