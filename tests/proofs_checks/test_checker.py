@@ -9,6 +9,7 @@ import decimal
 import io
 import itertools
 import json
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -20,8 +21,10 @@ import pytest
 mpmath = pytest.importorskip("mpmath")
 pytest.importorskip("flint")
 
+from flint import arb, ctx, fmpq  # noqa: E402
 from mpmath import diff, exp, log, mp, mpf, sqrt  # noqa: E402
 
+from proofs_checks.checker import comparison, extended_reals, quantities  # noqa: E402
 from proofs_checks.checker import main as checker  # noqa: E402
 from tests.proofs_checks import mpo_certificates  # noqa: E402
 
@@ -996,14 +999,27 @@ def test_as_a_program(tmp_path):
 
 
 def test_the_checker_imports_nothing_of_the_project():
-    found = set()
-    for node in ast.walk(ast.parse(SOURCE.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0
-            found.add(str(node.module).split(".")[0])
+    found, beside = set(), set()
+    for file in SOURCE.parent.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                found.add(str(node.module).split(".")[0])
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 1
+                beside |= {node.module} if node.module else {alias.name for alias in node.names}
     assert found - set(sys.stdlib_module_names) == {"flint"}
+    assert beside <= {file.stem for file in SOURCE.parent.glob("*.py")}
+
+
+def test_the_folder_works_anywhere_alone(tmp_path):
+    shutil.copytree(SOURCE.parent, tmp_path / "elsewhere", ignore=shutil.ignore_patterns("__pycache__"))
+    good = tmp_path / "good.json"
+    good.write_text(json.dumps(CERTIFICATES[0]))
+    command = [sys.executable, "-I", str(tmp_path / "elsewhere" / "main.py"), str(good)]
+    told = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (told.returncode, told.stdout[:4], told.stderr) == (0, "ok  ", "")
 
 
 def test_what_fails_in_evaluation_is_rejected_in_one_line(tmp_path, capsys, monkeypatch):
@@ -1028,45 +1044,45 @@ def test_what_fails_in_evaluation_is_rejected_in_one_line(tmp_path, capsys, monk
     ],
 )
 def test_rounding(top, bottom, expected):
-    with checker.ctx.workprec(256):
-        assert checker.decimal(checker.arb(checker.fmpq(top, bottom)), last=False) == expected
+    with ctx.workprec(256):
+        assert comparison.decimal(arb(fmpq(top, bottom)), last=False) == expected
 
 
 def test_rounding_waits_for_narrow_balls():
-    with checker.ctx.workprec(64):
-        third = checker.arb(checker.fmpq(1, 3))
-        assert checker.decimal(third, last=False) is None
-        assert checker.decimal(third * 3 - 1, last=False) is None
-        assert checker.decimal(third * 3 - 1, last=True) == "0"
-        assert checker.decimal(checker.arb("nan"), last=True) is None
+    with ctx.workprec(64):
+        third = arb(fmpq(1, 3))
+        assert comparison.decimal(third, last=False) is None
+        assert comparison.decimal(third * 3 - 1, last=False) is None
+        assert comparison.decimal(third * 3 - 1, last=True) == "0"
+        assert comparison.decimal(arb("nan"), last=True) is None
 
 
 def test_an_infinite_side_is_never_a_wide_ball(run):
-    for wide in (checker.arb("inf"), checker.arb("nan"), checker.arb(0, "inf")):
+    for wide in (arb("inf"), arb("nan"), arb(0, "inf")):
         with pytest.raises(checker.Rejected, match="not settled"):
-            checker.settle(lambda wide=wide: (wide, 0), "<=")
-    assert checker.settle(lambda: (float("inf"), 2), "<=") == ("inf", "2e0")
+            comparison.settle(lambda wide=wide: (wide, 0), "<=")
+    assert comparison.settle(lambda: (float("inf"), 2), "<=") == ("inf", "2e0")
 
 
 def test_divergence_in_extended_reals():
-    half, one, zero = checker.fmpq(1, 2), checker.fmpq(1), checker.fmpq(0)
-    assert checker.extended_divergence([one, zero], checker.logs([half, half])).overlaps(checker.log(2))
-    assert checker.extended_divergence([zero, one], checker.logs([zero, one])) == 0
-    assert checker.extended_divergence([half, half], checker.logs([zero, one])) == float("inf")
+    half, one, zero = fmpq(1, 2), fmpq(1), fmpq(0)
+    assert extended_reals.extended_divergence([one, zero], quantities.logs([half, half])).overlaps(quantities.log(2))
+    assert extended_reals.extended_divergence([zero, one], quantities.logs([zero, one])) == 0
+    assert extended_reals.extended_divergence([half, half], quantities.logs([zero, one])) == float("inf")
 
 
 def test_extended_reals():
-    zero, inf = checker.fmpq(0), float("inf")
+    zero, inf = fmpq(0), float("inf")
     for operation, reason in [
-        (lambda: checker.plus(inf, -inf), "inf - inf"),
-        (lambda: checker.minus(-inf, -inf), "inf - inf"),
-        (lambda: checker.times(zero, -inf), "0 * inf"),
-        (lambda: checker.over(inf, zero), "division by 0"),
+        (lambda: extended_reals.plus(inf, -inf), "inf - inf"),
+        (lambda: extended_reals.minus(-inf, -inf), "inf - inf"),
+        (lambda: extended_reals.times(zero, -inf), "0 * inf"),
+        (lambda: extended_reals.over(inf, zero), "division by 0"),
     ]:
         with pytest.raises(checker.Undefined, match=reason.replace("*", r"\*")):
             operation()
-    assert checker.exp(-inf) == 0
-    assert checker.exp(inf) == inf
-    assert checker.over(-inf, checker.fmpq(2)) == -inf
-    assert checker.scaled_log(zero, zero) == 0
-    assert checker.scaled_log(checker.fmpq(1), zero) == -inf
+    assert extended_reals.exp(-inf) == 0
+    assert extended_reals.exp(inf) == inf
+    assert extended_reals.over(-inf, fmpq(2)) == -inf
+    assert extended_reals.scaled_log(zero, zero) == 0
+    assert extended_reals.scaled_log(fmpq(1), zero) == -inf
