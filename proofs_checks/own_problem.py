@@ -142,13 +142,45 @@ def with_fixed(reading: Reading, fields: Mapping[str, Any]) -> Reading:
 
 
 def _fields_of(mdp: FiniteMDP, space: Space) -> dict[str, Any]:
-    if "transitions" in space.fields:
+    if {"transitions", "first_rewards"} <= set(space.fields):
         return _two_steps(mdp)
     if "second_rewards" in space.fields:
         return _two_step_tree(mdp)
     if "returns" in space.fields and space.fields["returns"].shape == ("n",):
         return {"returns": _trajectory_returns(mdp)}
-    raise ExactRLError("its instances have neither returns of trajectories nor rewards of a two-step model")
+    dynamics = next((name for name, kind in space.fields.items() if _moves_between_states(kind)), None)
+    if dynamics:
+        return _stationary(mdp, space, dynamics)
+    raise ExactRLError("its instances have neither dynamics, nor returns of trajectories, nor rewards of two steps")
+
+
+def _moves_between_states(kind: Field) -> bool:
+    """Whether a field has the shape (states, actions, states), whatever its claim calls them."""
+    return len(kind.shape) == 3 and isinstance(kind.shape[0], str) and kind.shape[0] == kind.shape[2]
+
+
+def _stationary(mdp: FiniteMDP, space: Space, dynamics: str) -> dict[str, Any]:
+    """The dynamics of the model, and what else of it the instances have: rewards, discount, first states."""
+    fields: dict[str, Any] = {dynamics: np.asarray(mdp.dense().transitions_exact, dtype=object)}
+    if "rewards" in space.fields:
+        fields["rewards"] = _rewards_of_pairs(mdp)
+    if "initial" in space.fields:
+        fields["initial"] = np.asarray(mdp.initial_exact, dtype=object)
+    if "discount" in space.fields:
+        if mdp.horizon is not None:
+            raise ExactRLError(
+                f"the model has horizon {mdp.horizon}: the claim is about infinite sums; leave the horizon out and give "
+                "a discount below 1"
+            )
+        fields["discount"] = mdp.discount_exact
+    return fields
+
+
+def _rewards_of_pairs(mdp: FiniteMDP) -> Any:
+    rewards = np.asarray(mdp.dense().rewards_exact, dtype=object)
+    if rewards.ndim == 3:
+        raise ExactRLError("the rewards depend on the next state: expected rewards[state, action]")
+    return rewards
 
 
 def _successors(mdp: FiniteMDP, state: int, action: int) -> list[tuple[int, Fraction]]:
@@ -223,8 +255,7 @@ def _two_step_tree(mdp: FiniteMDP) -> dict[str, Any]:
 
 def _two_steps(mdp: FiniteMDP) -> dict[str, Any]:
     _refuse_other_horizons(mdp)
-    if np.asarray(mdp.dense().rewards).ndim == 3:
-        raise ExactRLError("the rewards depend on the next state: expected rewards[state, action]")
+    _rewards_of_pairs(mdp)
     start, actions = _start(mdp), range(mdp.n_actions)
     reached = sorted({s for a in actions for s, _ in _successors(mdp, start, a)})
     rows = np.asarray(mdp.dense().transitions_exact, dtype=object)[start][:, reached]

@@ -323,6 +323,48 @@ def test_garnets_enter_appendix_d_where_every_row_has_all_successors(tmp_path):
     assert np.shape(fields["transitions"]) == (2, np.count_nonzero(model.transitions_exact[0].sum(axis=0)))
 
 
+def discounted(**changes):
+    """Two states: stay for nothing, or move to where every step costs; exact, with a discount and no horizon."""
+    parts = {"discount": "2/5", "initial": ["1/3", "2/3"]} | changes
+    return FiniteMDP([[["1/2", "1/2"], [0, 1]], [[0, 1]] * 2], [[0, 1], ["-1/3", 2]], **parts)
+
+
+@pytest.mark.parametrize(
+    ("id", "expected"),
+    [
+        ("soft_q.thm4", {"literal": "survived", "intended": "survived"}),
+        ("soft_q.eq20", {"literal": "refuted", "intended": "survived"}),
+        ("soft_q.eq28", {"literal": "refuted", "intended": "survived"}),
+        ("mpo.eq13.retrace", {"literal": "refuted", "intended": "survived"}),
+    ],
+)
+def test_a_discounted_model_enters_the_claims_about_infinite_sums(tmp_path, id, expected):
+    found, certificates = judged(tmp_path, id, with_model(tmp_path, discounted()))
+    assert {name: found[name]["verdict"] for name in expected} == expected
+    own = {
+        "dynamics": [[["1/2", "1/2"], ["0", "1"]], [["0", "1"], ["0", "1"]]],
+        "rewards": [["0", "1"], ["-1/3", "2"]],
+        "initial": ["1/3", "2/3"],
+        "discount": "2/5",
+    }
+    own["transitions"] = own["dynamics"]
+    for certificate in certificates.values():
+        for name in own.keys() & certificate["instance"].keys():
+            assert certificate["instance"][name] == own[name]
+
+
+def test_a_model_with_a_horizon_is_refused_where_sums_are_infinite(tmp_path):
+    message = refused(tmp_path, "soft_q.thm4", with_model(tmp_path, discounted(horizon=3)))
+    assert "the model has horizon 3" in message
+    assert "leave the horizon out" in message
+
+
+def test_rewards_of_the_next_state_are_refused_where_pairs_are_expected(tmp_path):
+    model = FiniteMDP([[[1, 0], [0, 1]]] * 2, [[[0, 1], [1, 2]]] * 2, discount="1/2")
+    message = refused(tmp_path, "soft_q.thm4", with_model(tmp_path, model))
+    assert "the rewards depend on the next state" in message
+
+
 STOCHASTIC = FiniteMDP([[["1/2", "1/2"]] * 2, [[0, 1]] * 2], [[0, 1], [2, 3]], horizon=2, initial=0)
 
 
@@ -334,7 +376,7 @@ STOCHASTIC = FiniteMDP([[["1/2", "1/2"]] * 2, [[0, 1]] * 2], [[0, 1], [2, 3]], h
         ("ecpo.sec3.nonzero", steps(horizon=7), "2^7 trajectories: expected at most 64"),
         ("ecpo.sec3.nonzero", steps(horizon=10**9), "trajectories: expected at most 64"),
         ("ecpo.sec3.nonzero", steps(initial=["1/2", "1/2", 0, 0]), "the model starts in 2 states"),
-        ("ecpo.lemma7", steps(), "neither returns of trajectories nor rewards of a two-step model"),
+        ("ecpo.lemma7", steps(), "neither dynamics, nor returns of trajectories"),
         ("ecpo.eq8.value", steps(horizon=3), "the model has horizon 3"),
         ("ecpo.eq8.value", steps(discount="1/2"), "the model has discount 0.5"),
         ("ecpo.eq8.value", STOCHASTIC, "has 2 successors"),
