@@ -49,7 +49,8 @@ def judge(kind: str, id: str, profile: str, seed: int) -> Result:
 @cache
 def specimens() -> dict[str, Collection]:
     """Return the truths and the falsehoods."""
-    for name in ("truths", "truths_by_shape", "falsehoods", "falsehoods_by_shape", "falsehoods_in_the_limit"):
+    names = ("truths", "truths_by_shape", "falsehoods", "falsehoods_by_shape", "falsehoods_in_the_limit")
+    for name in (*names, "discounted_models"):
         importlib.import_module(f"proofs_checks.power.{name}")
     return {"truth": TRUTHS, "falsehood": FALSEHOODS}
 
