@@ -243,6 +243,19 @@ def test_a_run_goes_on_from_its_newest_checkpoint(tmp_path, steps):
     assert (tables(tmp_path / "left"), final_state(tmp_path / "left")) == (expected_tables, expected_state)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif("EXACTRL_KILLS" not in os.environ, reason="minutes of compiling: set EXACTRL_KILLS")
+@pytest.mark.parametrize("algorithm", ["sac", "td3"])
+def test_a_compiled_run_goes_on_as_well(tmp_path, algorithm):
+    config = small(algorithm, compile=True)
+    expected_tables, expected_state, _ = whole(config, tmp_path / "whole")
+    interrupted(config, tmp_path / "run", 80)
+    resumed(tmp_path / "run")
+    assert tables(tmp_path / "run") == expected_tables
+    assert final_state(tmp_path / "run") == expected_state
+
+
 def test_a_checkpoint_without_a_row_since_the_one_before(tmp_path):
     """Rows come less often than checkpoints: the length of a table that was cut back is its length."""
     config = small(env_id=HERE + "Either-v0", total_timesteps=200, log_interval=95, checkpoint_interval=20)
