@@ -323,6 +323,18 @@ def test_the_words_say_what_is_settled_and_what_is_not(sac, td3, tmp_path):
     assert told[4] == "These are 3 comparisons, each with an interval of its own and no correction for their number."
 
 
+@pytest.mark.parametrize("open_pairs", [3, 4, 9])
+def test_many_open_pairs_are_counted_and_only_settled_ones_told(open_pairs):
+    pair = lambda k, low, high: {"first": f"a{k}", "second": f"b{k}", "difference": 1.0, "welch_interval": [low, high]}
+    pairs = [pair(k, -1.0, 2.0) for k in range(open_pairs)] + [pair(99, 0.5, 2.0)]
+    told = sentences({"groups": [], "pairs": pairs})
+    assert sum("is above" in sentence for sentence in told) == 1
+    each = sum("do not settle which" in sentence for sentence in told)
+    counted = [sentence for sentence in told if sentence.startswith(f"Of {open_pairs + 1} pairs")]
+    assert (each, len(counted)) == ((open_pairs, 0) if open_pairs <= 3 else (0, 1))
+    assert all(f"do not settle {open_pairs};" in sentence for sentence in counted)
+
+
 def test_a_picture_that_cannot_be_written_is_told(sac, tmp_path):
     (tmp_path / "page" / "Hopper-v5-curves.png").mkdir(parents=True)
     assert "cannot write" in run(sac, *QUICK, "--html", tmp_path / "page").stderr
