@@ -169,8 +169,8 @@ def _stationary(mdp: FiniteMDP, space: Space, dynamics: str) -> dict[str, Any]:
     if "discount" in space.fields:
         if mdp.horizon is not None:
             raise ExactRLError(
-                f"the model has horizon {mdp.horizon}: the claim is about infinite sums; leave the horizon out and give "
-                "a discount below 1"
+                f"the model has horizon {mdp.horizon}: the claim is about infinite sums; "
+                "leave the horizon out and give a discount below 1"
             )
         fields["discount"] = mdp.discount_exact
     return fields

@@ -30,7 +30,18 @@ if not __package__:  # run as a script: the files beside this one are its packag
     )
     __package__ = "checker"
 
-from . import ecpo, ecpo_undefined, mpo, soft_q
+from . import (
+    ecpo,
+    ecpo_undefined,
+    mpo,
+    mpo_proposition3,
+    mpo_section3,
+    mpo_steps,
+    soft_q,
+    soft_q_appendices,
+    soft_q_particles,
+    soft_q_sections,
+)
 from .comparison import LADDER, RELATIONS, settle
 from .exact_input import MAX_BYTES, Rejected, parse, quoted, whole
 from .extended_reals import REASONS, Undefined
@@ -45,7 +56,13 @@ TABLE: dict[tuple[str, str], Refuted | IllPosed] = {
     **ecpo.ROWS,
     **ecpo_undefined.ROWS,
     **soft_q.ROWS,
+    **soft_q_sections.ROWS,
+    **soft_q_appendices.ROWS,
+    **soft_q_particles.ROWS,
+    **mpo_section3.ROWS,
+    **mpo_steps.ROWS,
     **mpo.ROWS,
+    **mpo_proposition3.ROWS,
 }
 
 

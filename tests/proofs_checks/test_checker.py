@@ -26,9 +26,26 @@ from mpmath import diff, exp, log, mp, mpf, sqrt  # noqa: E402
 
 from proofs_checks.checker import comparison, extended_reals, quantities  # noqa: E402
 from proofs_checks.checker import main as checker  # noqa: E402
-from tests.proofs_checks import mpo_certificates  # noqa: E402
+from tests.proofs_checks import (  # noqa: E402
+    mpo_certificates,
+    mpo_proposition3_certificates,
+    mpo_section3_certificates,
+    mpo_steps_certificates,
+    soft_q_appendix_certificates,
+    soft_q_particles_certificates,
+    soft_q_section_certificates,
+)
 
 SOURCE = Path(checker.__file__)
+OF_OTHER_SOURCES = (
+    mpo_certificates,
+    mpo_section3_certificates,
+    mpo_steps_certificates,
+    mpo_proposition3_certificates,
+    soft_q_section_certificates,
+    soft_q_appendix_certificates,
+    soft_q_particles_certificates,
+)
 Certificate = dict[str, Any]
 
 
@@ -467,7 +484,8 @@ REFUTED = [
 ]  # fmt: skip
 REFUTED += [
     refuted(claim, "literal", relation, condition, evaluate, component, **x)
-    for claim, relation, condition, evaluate, component, x in mpo_certificates.INSTANCES
+    for module in OF_OTHER_SOURCES
+    for claim, relation, condition, evaluate, component, x in module.INSTANCES
 ]
 TANGENTS = {"policy": ["1/2", "0", "1/2"], "returns": ["0", "1", "2"],
             "first_tangent": ["1", "-1/2", "0"], "second_tangent": ["0", "0", "1"]}  # fmt: skip
@@ -491,6 +509,8 @@ ILL_POSED = [
     ("ecpo.thm1.threepoint", "inf - inf", {"member": ["0", "1"], "policy": ["1", "0"], "returns": ["0", "7"], **T32}),
     ("ecpo.thm1.step", "inf - inf", {"member": ["1/2", "1/2"], "policy": ["0", "1"], "returns": ["-1", "1/2"], **T32}),
     ("ecpo.sec4.logexp", "0 * inf", {"action_values": ["0", "1"], "reference": ["0", "1"], **T32}),
+    *mpo_steps_certificates.ILL_POSED,
+    *soft_q_appendix_certificates.ILL_POSED,
 ]  # fmt: skip
 
 BLANK = {"schema": "exactrl.certificate/1", "component": [], "left": None, "right": None, "precision": 64}
@@ -676,7 +696,8 @@ IDLE = {
     "ecpo.thm1.step": {"returns", "tau", "tau_prime"},
     "ecpo.sec4.logexp": {"action_values", "tau", "tau_prime"},
 }
-IDLE |= mpo_certificates.IDLE
+for module in OF_OTHER_SOURCES:
+    IDLE |= module.IDLE
 #: a certificate of one of these may be one of the other too: both have one SR; one step has one temperature; both
 #: begin with one difference
 TRUE_ELSEWHERE = {
