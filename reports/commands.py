@@ -1,4 +1,4 @@
-"""The subcommands `report regret`, `report monotonicity` and `report algorithm`.
+"""The subcommands `report regret`, `monotonicity`, `contraction`, `algorithm` and `source`.
 
 Everything heavy is imported inside the commands, so that `exactrl --help` stays quick.
 """
@@ -6,6 +6,7 @@ Everything heavy is imported inside the commands, so that `exactrl --help` stays
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -48,7 +49,7 @@ def _shared(out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     epilog="Examples:  exactrl report regret   |   exactrl report monotonicity --env-id FrozenLake-v1 --horizon 10",
 )
 def report() -> None:
-    """Pages: exact studies of ECPO, PMD and their ablations on one problem; each algorithm and what it rests on."""
+    """Pages: exact studies on one problem; each algorithm and what it rests on; what stands of each source."""
 
 
 @report.command(
@@ -80,7 +81,8 @@ def regret(
 
     from reports.regret import regret_report
 
-    settings = _settings("regret", chosen.name, problem, env_id, mdp, horizon, asdict(options))
+    given = _given(problem, env_id, mdp) | {"horizon": horizon, **asdict(options)}
+    settings = _settings("regret", chosen.name, given)
     _finish(out, regret_report(chosen, options, study, settings), asdict(study), as_json)
 
 
@@ -94,28 +96,86 @@ def regret(
 @click.option("--iterations", type=int, default=30, show_default=True, help="Iterations on the problem.")
 @click.option("--problems", type=int, default=200, show_default=True, help="Random problems of each kind in the sweep.")
 @click.option("--start", default="random", show_default=True, help="First policy: random or uniform.")
+@click.option(
+    "--family", default="all", show_default=True, help="Methods: ecpo (and PMD), mpo (and policy iteration), all."
+)
+@click.option("--alpha", type=FLOAT, default=0.2, show_default=True, help="Temperature of MPO and the soft return.")
+@click.option("--discount", type=FLOAT, help="Of the family mpo, which has no horizon.  [default: the model's, or 0.9]")
+@click.option("--discounted-problems", type=int, default=20, show_default=True, help="Random problems, family mpo.")
 def monotonicity(
     problem: str | None, env_id: str | None, mdp: Path | None, horizon: int | None, out: Path, as_json: bool,
-    **choices: Any,
+    family: str, alpha: float, discount: float | None, discounted_problems: int, **choices: Any,
 ) -> None:  # fmt: skip
-    """Return, return plus entropy, and surrogate along the exact iterations, steps that go down marked.
+    """Which objective rises and which falls along the exact iterations: ECPO and PMD; MPO and policy iteration.
+
+    ECPO and PMD act on episodes of --horizon actions, MPO and policy iteration on the same model discounted.
+    Exit status: 0 done, 2 bad input.
+    """
+    _one_thread()
+    from exactrl.studies.improvement import ImprovementOptions
+    from exactrl.studies.monotonicity import MonotonicityOptions
+    from reports.monotonicity_command import run
+
+    options = MonotonicityOptions(**choices)
+    improvement = ImprovementOptions(
+        alpha, options.step_size, options.iterations, discounted_problems, options.sweep_iterations, options.start,
+        options.seed,
+    )  # fmt: skip
+    source = _given(problem, env_id, mdp)
+    made, study = run(problem, env_id, mdp, horizon, discount, family, options, improvement, source, out)
+    _finish(out, made, study, as_json)
+
+
+@report.command(
+    epilog="Examples:  exactrl report contraction   |   exactrl report contraction --env-id FrozenLake-v1 --discount "
+    "0.95   |   exactrl report contraction --problem river-swim --temperatures 0.01,0.1,1"
+)
+@click.option(
+    "--problem", help="Built-in problem: garnet (random), chain, river-swim, bandit or tree.  [default: garnet]"
+)
+@click.option("--env-id", help="A toy-text environment of gymnasium, e.g. FrozenLake-v1.")
+@click.option("--mdp", type=click.Path(path_type=Path), help="Your own model, JSON of schema exactrl.mdp/1.")
+@click.option("--discount", type=FLOAT, help="Below 1; a model may have its own.  [default: 0.9]")
+@click.option("--temperatures", default="0.1,1,10", show_default=True, help="At most five; the hard limit is added.")
+@click.option("--iterations", type=int, default=100, show_default=True, help="Most iterations of each kind.")
+@click.option("--start", default="zero", show_default=True, help="First action values: zero or random.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of every random draw.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="report-contraction", show_default=True, help="Output folder."
+)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout instead of a table.")
+def contraction(
+    problem: str | None, env_id: str | None, mdp: Path | None, discount: float | None, temperatures: str, out: Path,
+    as_json: bool, **choices: Any,
+) -> None:  # fmt: skip
+    """Soft and hard value and policy iteration: distance to the fixed point beside its bounds, and the hard limit.
 
     Exit status: 0 done, 2 bad input.
     """
-    from exactrl.studies.monotonicity import MonotonicityOptions, pieces_of, study_monotonicity
-    from exactrl.studies.problems import choose_problem
+    _one_thread()
+    from exactrl.studies.contraction import ContractionOptions, pieces_of, study_contraction
+    from exactrl.studies.discounted import choose_discounted
 
-    options = MonotonicityOptions(**choices)
-    chosen = choose_problem(problem, env_id, mdp, horizon=horizon, seed=options.seed)
+    options = ContractionOptions(temperatures=_numbers("temperatures", temperatures), **choices)
+    chosen = choose_discounted(problem, env_id, mdp, discount=discount, seed=options.seed)
     _prepare(out)
-    with _progress(pieces_of(chosen)) as advance:
-        study = study_monotonicity(chosen, options, advance)
+    with _progress(pieces_of(options)) as advance:
+        study = study_contraction(chosen, options, advance)
 
-    from reports.monotonicity import monotonicity_report
+    from reports.contraction import contraction_report
 
-    settings = _settings("monotonicity", chosen.name, problem, env_id, mdp, horizon, asdict(options))
-    made = monotonicity_report(chosen, options, study, settings)
-    _finish(out, made, asdict(study), as_json)
+    given = _given(problem, env_id, mdp, "garnet") | {"discount": chosen.mdp.discount, **asdict(options)}
+    settings = _settings("contraction", chosen.name, given)
+    _finish(out, contraction_report(chosen, options, study, settings), asdict(study), as_json)
+
+
+def _numbers(name: str, text: str) -> tuple[float, ...]:
+    from exactrl.errors import ExactRLError
+
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise ExactRLError(f"--{name} is {text!r}: expected numbers with commas between them, e.g. 0.1,1,10") from None
 
 
 @report.command(
@@ -151,6 +211,37 @@ def algorithm(
     run(names, results, runs, jobs, out, as_json)
 
 
+@report.command(
+    epilog="Examples:  exactrl report source mpo   |   exactrl report source ecpo soft_q --verdicts build/verify   |   "
+    "exactrl report source mpo --json"
+)
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option(
+    "--verdicts", type=click.Path(path_type=Path), default="verdicts", show_default=True,
+    help="Folder of `exactrl verify` whose verdicts are shown.",
+)  # fmt: skip
+@click.option(
+    "--out", type=click.Path(path_type=Path), default="report-source", show_default=True, help="Output folder."
+)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON to stdout instead of tables.")
+def source(names: tuple[str, ...], verdicts: Path, out: Path, as_json: bool) -> None:
+    """A page for each source: what holds, what does not, what was repaired, what not to copy literally.
+
+    NAME is a source of claims: ecpo, mpo, soft_q.  The verdicts are those of `exactrl verify NAME`.
+    Exit status: 0 done, 2 bad input.
+    """
+    from reports.source_command import run
+
+    run(names, verdicts, out, as_json)
+
+
+def _one_thread() -> None:
+    """Where NumPy is yet to be loaded: one thread for linear algebra, small systems gain nothing from more of them."""
+    if "numpy" not in sys.modules:
+        for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ.setdefault(variable, "1")
+
+
 def _prepare(out: Path) -> None:
     """Refuse a missing extra and a folder that cannot be written, before any work."""
     from reports.study_page import make_folder
@@ -178,10 +269,11 @@ class _Bar(AbstractContextManager[Callable[[], object]]):
         self.bar.__exit__(*details)
 
 
-def _settings(
-    name: str, shown: str, problem: str | None, env_id: str | None, mdp: Path | None, horizon: int | None,
-    options: dict[str, Any],
-) -> dict[str, Any]:  # fmt: skip
+def _given(problem: str | None, env_id: str | None, mdp: Path | None, default: str = "tree") -> dict[str, Any]:
+    return {"problem": problem or (None if env_id or mdp else default), "env_id": env_id, "mdp": mdp and str(mdp)}
+
+
+def _settings(name: str, shown: str, given: dict[str, Any]) -> dict[str, Any]:
     """Everything that the numbers depend on, versions included, and the command that makes them again."""
     import platform
 
@@ -190,11 +282,9 @@ def _settings(
 
     from exactrl import __version__
 
-    source = {"problem": problem or (None if env_id or mdp else "tree"), "env_id": env_id, "mdp": mdp and str(mdp)}
-    given = {**source, "horizon": horizon, **options}
     hidden = {"sweep_steps", "sweep_iterations"}
     flags = [
-        f"--{key.replace('_', '-')} {shlex.quote(str(x))}"
+        f"--{key.replace('_', '-')} {shlex.quote(_written(x))}"
         for key, x in given.items()
         if x is not None and key not in hidden
     ]
@@ -207,16 +297,21 @@ def _settings(
     }
 
 
+def _written(value: Any) -> str:
+    return ",".join(str(x) for x in value) if isinstance(value, (tuple, list)) else str(value)
+
+
 def _finish(out: Path, made: Report, study: dict[str, Any], as_json: bool) -> None:
     from reports.study_page import write_report
 
-    page = write_report(out, made)
+    page = write_report(out, made, study)
     if as_json:
         click.echo(json.dumps({"settings": made.settings, "study": study, "page": str(page)}, indent=2))
     else:
-        click.echo(made.problem)
-        for title, header, rows in made.tables:
-            click.echo(f"\n{title}\n{_aligned(header, rows)}")
+        for k, part in enumerate(made.parts()):
+            click.echo(part.problem if k == 0 else f"\n{part.problem}")
+            for title, header, rows in part.tables:
+                click.echo(f"\n{title}\n{_aligned(header, rows)}")
     click.echo(f"page: {page}", err=True)
 
 

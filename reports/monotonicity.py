@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from exactrl.studies.monotonicity import KINDS, MonotonicityOptions, MonotonicityStudy, Track
 from exactrl.studies.paths import OBJECTIVES
 from exactrl.studies.problems import StudyProblem
 from reports.panels import Line, Panel, Picture
-from reports.study_page import Report
+from reports.study_page import Section
 
-__all__ = ["monotonicity_report", "monotonicity_tables"]
+__all__ = ["monotonicity_section", "monotonicity_tables"]
 
 ITERATION = "iteration"
 REWARD = "units of reward"
 
 
-def monotonicity_report(
-    problem: StudyProblem, options: MonotonicityOptions, study: MonotonicityStudy, settings: dict[str, Any]
-) -> Report:
-    """The page's content."""
-    return Report(
-        "What rises and what falls along ECPO and PMD",
+def monotonicity_section(problem: StudyProblem, options: MonotonicityOptions, study: MonotonicityStudy) -> Section:
+    """The part of the page on ECPO and PMD."""
+    return Section(
+        "ecpo",
+        "ECPO, PMD and their ablations",
         [_premises(options), _verdict(study)],
         problem.description(),
         monotonicity_tables(study),
         [_tracks(study), _partings(study), _sweep(study, options)],
-        settings,
     )
 
 

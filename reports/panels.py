@@ -18,7 +18,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from reports.figures import COLOURS, INK, STYLE, VARIABLES, _inline
 
@@ -160,7 +160,10 @@ def _panel(axes: Axes, panel: Panel) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if panel.log_y:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+        written = FuncFormatter(lambda value, _: f"{value:,.6g}")
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_formatter(written)
+        axes.yaxis.set_minor_formatter(written if high < 10 * low else NullFormatter())
     axes.grid(axis="y", color=INK, alpha=0.15, linewidth=0.6)
 
 

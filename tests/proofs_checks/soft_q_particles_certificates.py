@@ -109,4 +109,5 @@ INSTANCES: list[tuple[str, str, str, Any, list[int], dict[str, Any]]] = [
 ]  # fmt: skip
 
 #: fields that cannot move the values of these certificates
-IDLE: dict[str, set[str]] = {}
+#: only one column of the derivatives of the samples moves the component that is shown
+IDLE: dict[str, set[str]] = {"soft_q.appc1": {"jacobians"}}

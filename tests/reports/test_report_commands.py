@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import xml.etree.ElementTree as ET
+from dataclasses import asdict
 from html.parser import HTMLParser
 
 import numpy as np
@@ -16,7 +17,8 @@ from exactrl.sources import bandit, garnet
 from reports.panels import Line, Panel, Picture, _spread, draw, inline_svg, png, svg, table
 
 REGRET = ["regret", "--steps", "8", "--adversarial-steps", "4", "--sequences", "2", "--rounds", "1"]
-MONOTONICITY = ["monotonicity", "--iterations", "4", "--problems", "4"]
+MONOTONICITY = ["monotonicity", "--iterations", "4", "--problems", "4", "--discounted-problems", "1"]
+ECPO_ALONE = [*MONOTONICITY, "--family", "ecpo"]
 
 
 def run(*arguments):
@@ -40,6 +42,7 @@ def test_the_folder_holds_page_pictures_numbers_and_settings(made):
     assert {file.stem for file in out.glob("*.png")} == {file.stem for file in out.glob("*.svg")} == names
     assert not list(out.glob(".*"))
     assert json.loads((out / "settings.json").read_text()) == data["settings"]
+    assert json.loads((out / "study.json").read_text()) == data["study"]
     assert data["settings"]["options"]["seed"] == 3
     assert set(data["settings"]["versions"]) == {"exactrl", "numpy", "matplotlib", "python"}
 
@@ -64,8 +67,11 @@ def numbers_in(value):
 def test_every_plotted_measurement_comes_from_the_study(made):
     arguments, out, data, _ = made
     known = numbers_in(data["study"])
-    names = ["fixed", "adversarial", "sizes", "scales"] if arguments[0] == "regret" else ["tracks", "partings"]
-    for name in names:
+    measured = {
+        "regret": ["fixed", "adversarial", "sizes", "scales"],
+        "monotonicity": ["tracks", "partings", "rises-tables", "rises-shared"],
+    }
+    for name in measured[arguments[0]]:
         with open(out / f"{name}.csv", encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         assert len(rows) > 5
@@ -109,18 +115,19 @@ def test_the_page_stands_alone_and_its_links_lead_somewhere(made):
     }
 
 
-@pytest.mark.parametrize("arguments", [REGRET, MONOTONICITY], ids=["regret", "monotonicity"])
+@pytest.mark.parametrize("arguments", [REGRET, ECPO_ALONE], ids=["regret", "monotonicity"])
 def test_the_terminal_gets_a_table_and_no_progress(arguments, tmp_path):
     result = run(*arguments, "--problem", "tree", "--horizon", "2", "--out", tmp_path)
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("tree of depth 2: 13 states, 3 actions, deterministic")
     assert "PMD = ECPO without entropy" in result.stdout
     assert "computing" not in result.output
+    assert not (tmp_path / "rises-tables.csv").exists()
     assert result.stderr == f"page: {tmp_path / 'index.html'}\n"
 
 
 def test_toy_text_environments_are_problems(tmp_path):
-    result = run(*MONOTONICITY, "--env-id", "FrozenLake-v1", "--horizon", "3", "--out", tmp_path)
+    result = run(*ECPO_ALONE, "--env-id", "FrozenLake-v1", "--horizon", "3", "--out", tmp_path)
     assert result.exit_code == 0, result.output
     assert "FrozenLake-v1: 16 states, 4 actions, stochastic, episodes of 3 actions" in result.stdout
 
@@ -152,6 +159,9 @@ def test_the_progress_bar_counts_every_piece_and_shows_on_a_terminal_only(monkey
         ([*MONOTONICITY, "--env-id", "FrozenLake"], "FrozenLake-v1"),
         ([*MONOTONICITY, "--tau", "0", "--tau-prime", "0"], "tau + tau_prime is 0"),
         ([*MONOTONICITY, "--tau", "-2"], "tau is -2"),
+        ([*MONOTONICITY, "--family", "trpo"], "--family is 'trpo': expected one of all, ecpo, mpo"),
+        ([*MONOTONICITY, "--discount", "1"], "--discount is 1.0: expected at least 0 and below 1"),
+        ([*MONOTONICITY, "--alpha", "0"], "alpha is 0.0: expected a positive finite number"),
         ([*REGRET, "--steps", "1"], "steps is 1"),
         ([*REGRET, "--mdp", "missing.json"], "there is no such file"),
     ],
@@ -173,14 +183,35 @@ def test_a_folder_that_cannot_be_written_and_a_model_without_a_horizon_are_refus
     assert result.exit_code == 2
     assert "has no horizon" in result.stderr
     bandit([0, 1]).save(tmp_path / "fine.json")
-    assert run(*MONOTONICITY, "--mdp", tmp_path / "fine.json", "--out", tmp_path / "new" / "deep").exit_code == 0
+    assert run(*ECPO_ALONE, "--mdp", tmp_path / "fine.json", "--out", tmp_path / "new" / "deep").exit_code == 0
 
 
 def test_help_shows_examples():
-    for words in ([], ["regret"], ["monotonicity"]):
+    for words in ([], ["regret"], ["monotonicity"], ["contraction"], ["source"]):
         result = run(*words, "--help")
         assert result.exit_code == 0
         assert "Examples:" in result.output
+
+
+def test_the_second_family_is_the_same_model_without_its_horizon(tmp_path):
+    from exactrl.studies.discounted import discounted
+    from exactrl.studies.improvement import ImprovementOptions, study_improvement
+    from exactrl.studies.problems import choose_problem
+
+    words = ["--problem", "chain", "--alpha", "0.5", "--discount", "0.6", "--start", "uniform", "--step-size", "0.2"]
+    result = run(*MONOTONICITY, *words, "--family", "mpo", "--out", tmp_path, "--json")
+    data = json.loads(result.stdout)
+    chain = discounted("chain", choose_problem("chain", None, None, horizon=None, seed=0).mdp, 0.6)
+    options = ImprovementOptions(0.5, 0.2, 4, 1, start="uniform")
+    assert data["study"]["improvement"] == json.loads(json.dumps(asdict(study_improvement(chain, options))))
+    text = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "discount 0.6, no horizon" in text
+    seen = Outline()
+    seen.feed(text)
+    assert [id for id in seen.ids if id in ("ecpo", "mpo")] == ["mpo"]
+    assert set(data["study"]) == {"improvement"}
+    assert not (tmp_path / "tracks.csv").exists()
+    assert "Nothing fell that is said never to" in text
 
 
 LINES = tuple(Line(f"line {k}", [1.0, 10.0, 100.0], [1.0, 2.0 + k, 5.0], k, (1,) if k == 0 else ()) for k in range(6))

@@ -1,0 +1,102 @@
+"""Marginals of a trajectory and their derivatives in three number systems, against sums over all trajectories."""
+
+import itertools
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from exactrl.formulas.marginals import chain_of, chain_slopes, mean_slopes, next_marginal, next_marginal_slopes
+from exactrl.number_systems.balls import Balls, precision
+from exactrl.number_systems.rationals import normalised
+from tests.exactrl.three_views import Floats, Intervals, Tensors
+
+STEPS = 3
+
+
+class Case:
+    """A start, dynamics, a positive policy, numbers of the states and of the pairs; zeros among the dynamics."""
+
+    def __init__(self, seed):
+        rng = np.random.default_rng(seed)
+        self.S, self.A = int(rng.integers(1, 4)), int(rng.integers(1, 4))
+
+        def rows(*shape, least):
+            weights = rng.integers(least, 9, shape)
+            weights[..., 0] += weights.sum(-1) == 0
+            flat = [normalised([Fraction(int(w)) for w in row]) for row in weights.reshape(-1, shape[-1])]
+            return np.array(flat, dtype=object).reshape(shape)
+
+        self.start = rows(self.S, least=0)
+        self.dynamics = rows(self.S, self.A, self.S, least=0)
+        self.policy = rows(self.S, self.A, least=1)
+        self.values = np.array([Fraction(int(k), 3) for k in rng.integers(-9, 9, self.S)], dtype=object)
+        drawn = rng.integers(-9, 9, (self.S, self.A))
+        self.slopes = np.vectorize(lambda k: Fraction(int(k), 5), otypes=[object])(drawn)
+
+    def listed(self):
+        """The marginal of every step and its derivative in every logit, by the scores of whole trajectories."""
+        states, actions = range(self.S), range(self.A)
+        marginals = np.full((STEPS, self.S), Fraction(0), dtype=object)
+        slopes = np.full((STEPS, self.S, self.A, self.S), Fraction(0), dtype=object)
+        for t in range(STEPS):
+            for walk in itertools.product(*[states, actions] * t, states):
+                chance, score = self.start[walk[0]], np.full((self.S, self.A), Fraction(0), dtype=object)
+                for s, a, following in zip(walk[:-1:2], walk[1::2], walk[2::2], strict=True):
+                    chance = chance * self.policy[s, a] * self.dynamics[s, a, following]
+                    score[s] -= self.policy[s]
+                    score[s, a] += 1
+                marginals[t, walk[-1]] += chance
+                slopes[t, :, :, walk[-1]] += chance * score
+        return marginals, slopes
+
+    def walked(self, view):
+        """The same by the formulas, step by step, and the derivative of a mean at the last step."""
+        start, dynamics, policy = (view.number(x) for x in (self.start, self.dynamics, self.policy))
+        chain = chain_of(policy, dynamics)
+        moved = chain_slopes(policy, dynamics, chain)
+        marginals, slopes = [start], [moved * 0]
+        for _ in range(STEPS - 1):
+            slopes.append(next_marginal_slopes(slopes[-1], marginals[-1], chain, moved))
+            marginals.append(next_marginal(marginals[-1], chain))
+        mean = mean_slopes(slopes[-1], marginals[-1], view.number(self.values), view.number(self.slopes))
+        return marginals, slopes, mean
+
+    def expected_mean(self):
+        marginals, slopes = self.listed()
+        moved = (slopes[-1] * self.values).sum(axis=-1)
+        return moved + marginals[-1][:, None] * self.slopes
+
+
+@pytest.mark.parametrize("view", [Floats(), Tensors()], ids=["floats", "tensors"])
+@pytest.mark.parametrize("seed", range(10))
+def test_floats_and_tensors(seed, view):
+    case = Case(seed)
+    marginals, slopes, mean = case.walked(view)
+    exact = (*case.listed()[0], *case.listed()[1], case.expected_mean())
+    for found, expected in zip((*marginals, *slopes, mean), exact, strict=True):
+        np.testing.assert_allclose(np.asarray(found), expected.astype(float), rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_balls_hold_the_exact_numbers(seed):
+    case = Case(seed)
+    expected = (*case.listed()[0], *case.listed()[1], case.expected_mean())
+    with precision(128):
+        marginals, slopes, mean = case.walked(Intervals())
+        for found, exact in zip((*marginals, *slopes, mean), expected, strict=True):
+            assert found.shape == exact.shape
+            for (low, high), number in zip(Balls(found.data).bounds(), exact.ravel(), strict=True):
+                assert low <= number <= high
+                assert high - low < Fraction(1, 10**30)
+
+
+def test_a_batch_is_walked_row_by_row():
+    cases = [c for c in map(Case, range(40)) if (c.S, c.A) == (2, 3)][:2]
+    assert len(cases) == 2
+    stacked = [np.stack([getattr(c, name) for c in cases]).astype(float) for name in ("policy", "dynamics", "start")]
+    chain = chain_of(stacked[0], stacked[1])
+    moved = chain_slopes(stacked[0], stacked[1], chain)
+    found = next_marginal_slopes(moved * 0, stacked[2], chain, moved)
+    for i, case in enumerate(cases):
+        np.testing.assert_allclose(found[i], case.listed()[1][1].astype(float), atol=1e-15)
