@@ -15,7 +15,6 @@ LIKELIHOOD = "p(O=1|tau) = c exp(sum of r_t / alpha), at most 1, with any c > 0 
 EPISODES = "finite horizon, undiscounted; finitely many trajectories, sums for integrals"
 TEMPERATURE = "alpha > 0 (a temperature)"
 ANY_LAW = "q any distribution over trajectories"
-NEAREST = "p(O=1|tau) = c exp(sum of r_t / alpha), at most 1 where pi leads, with the c nearest to 1 that this permits"
 
 _FIELDS: dict[str, Any] = {
     "policy": Simplex(("n",), exponents=(-100, 0)),
@@ -105,7 +104,7 @@ the_likelihood_exceeds_the_bound.both_readings(space=_SPACE, assumptions=[EPISOD
     r"$\log p_\pi(O=1)$. $\log c$ depends on neither $q$ nor $\pi$.",
     explanation=r"Eq. (2) drops the constant $\log c$ that $\propto$ stands for. It changes no maximiser, and so nothing in the algorithm, but the sign "
     r"of equality and the lower bound need $c=1$, which a likelihood admits only where no return is positive. For a best return above 0, $c<1$ and "
-    r"$\mathcal J$ may exceed $\log p_\pi(O=1)\le0$.",
+    r"$\mathcal J$ may exceed $\log p_\pi(O=1)\le0$. The literal reading is judged with the $c$ nearest to 1 that keeps probabilities at most 1 where $\pi$ leads.",
     hand_check=r"One trajectory with the return 1, $\alpha=1$, $q=p_\pi$: $\mathcal J=1$. A probability is at most 1, so $c\le1/e$, and both "
     r"$\log p_\pi(O=1)$ and the left side are $1+\log c\le0$.",
 )
@@ -131,7 +130,7 @@ def the_printed_objective_is_the_bound(p: Problem) -> list[Check]:
 the_constant_is_all_that_is_missing.reading(
     "literal",
     space=Space(_FIELDS, _SIZES),
-    assumptions=[EPISODES, TEMPERATURE, NEAREST, ANY_LAW],
+    assumptions=[EPISODES, TEMPERATURE, LIKELIHOOD, ANY_LAW],
     sides=the_printed_objective_is_the_bound,
 )
 the_constant_is_all_that_is_missing.reading(
