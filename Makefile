@@ -4,6 +4,7 @@ PYTHON    ?= python3
 JOBS      ?= 2
 PROFILE   ?= quick
 OUT       ?= build/verify
+SOURCES   := ecpo mpo soft_q
 PIP_FLAGS ?=
 PEERS_PYTHON ?=
 SUITES    ?= pendulum-20k halfcheetah-100k hopper-50k
@@ -27,7 +28,8 @@ verify: $(VENV)/.stamp-verify ## judge every claim and write the page (no torch 
 	@status=0; \
 	$(BIN)/exactrl verify --profile $(PROFILE) --jobs $(JOBS) --out "$(OUT)" || status=$$?; \
 	case $$status in \
-	  0|3) echo "The page: $(abspath $(OUT))/index.html" ;; \
+	  0|3) $(BIN)/exactrl report source $(SOURCES) --verdicts "$(OUT)" --out "$(OUT)/sources" >/dev/null || status=$$?; \
+	       echo "The page: $(abspath $(OUT))/index.html; a page for each source: $(abspath $(OUT))/sources" ;; \
 	  *) echo "exactrl verify stopped with exit status $$status: no new page" >&2 ;; \
 	esac; \
 	exit $$status
