@@ -1,9 +1,12 @@
-"""What the sides of claims of every source are made with: the size of their terms, and batch shapes."""
+"""What the sides of claims of every source are made with: sizes of terms, batch shapes, matrices, linear systems."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from exactrl.errors import Uncertain
 from exactrl.number_systems import namespace
 
 
@@ -23,3 +26,35 @@ def size(*values: Any) -> Any:
 def row(x: Any) -> Any:
     """A number of the batch shape, to meet arrays with one more axis."""
     return x[..., None] if x.ndim else x
+
+
+def lower_triangular(diagonal: Any, below: Any) -> Any:
+    """The matrix with the given diagonal (..., n) and what another one (..., n, n) has below its own."""
+    xp = namespace(diagonal)
+    n = diagonal.shape[-1]
+    rows = [
+        [diagonal[..., j] if j == k else below[..., j, k] if k < j else below[..., j, k] * 0 for k in range(n)]
+        for j in range(n)
+    ]
+    return xp.stack([xp.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def solve(system: Any, right: Any) -> Any:
+    """The x with system x = right, shapes (..., n, n) and (..., n, k); the system has a solution.
+
+    Raises Uncertain where balls are too wide to tell that it has one.
+    """
+    if namespace(system, right).name == "float64":
+        return np.linalg.solve(system, right)
+    from exactrl.number_systems.balls import Balls
+
+    try:
+        found = system.matrix().solve(right.matrix())
+    except ZeroDivisionError:
+        raise Uncertain("the balls are too wide to solve the linear system") from None
+    return Balls(np.array(found.entries(), dtype=object).reshape(right.shape))
+
+
+def inverse(system: Any) -> Any:
+    """The inverse of a matrix (..., n, n) that has one; raises Uncertain as `solve` does."""
+    return solve(system, namespace(system).asarray(np.eye(system.shape[-1], dtype=int)))

@@ -109,13 +109,14 @@ def test_the_claims_of_the_paper_are_there_in_two_readings_each():
         assert set(c.readings) == {"literal", "intended"}
         assert c.title
         assert c.where
-        assert "$" in c.statement or id == "soft_q.intro.deterministic"  # a sentence without a formula
+        assert c.statement
         assert c.amends is None or c.amends in known
         for name, reading in c.readings.items():
             assert reading.claim == id
             assert reading.assumptions, (id, name)
-        extra = set(c.readings["literal"].assumptions) - set(c.readings["intended"].assumptions)
-        assert not extra, f"{id}: the intended reading drops {extra}"
+        literal, intended = (set(c.readings[name].assumptions) for name in ("literal", "intended"))
+        # What is printed may be replaced, by something that is named; it may not just be dropped.
+        assert literal <= intended or intended - literal, f"{id}: the intended reading drops {literal - intended}"
 
 
 def test_claims_stand_in_the_order_of_the_paper():

@@ -18,12 +18,13 @@ import pytest
 
 from exactrl.formulas.joint_ascent import mstep_curvature
 from exactrl.number_systems import namespace
-from proofs_checks import certify, verify
+from proofs_checks import certify
 from proofs_checks.checker import main as checker
 from proofs_checks.claim import Check, Sides, registry
 from proofs_checks.claims.mpo import joint_objective as terms
 from proofs_checks.falsify import Budget, search
 from proofs_checks.instances import Problem
+from tests.proofs_checks import judging
 from tests.proofs_checks.mpo_certificates import average, divergence
 from tests.proofs_checks.mpo_proposition3_certificates import (
     INSTANCES,
@@ -516,21 +517,7 @@ def test_the_mended_step_in_floats(seed: int) -> None:
 
 @pytest.mark.parametrize("claim", LITERAL_AND_INTENDED)
 def test_verdicts(claim: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(verify.PROFILES, "quick", SMALL)
-    expected = dict(zip(("literal", "intended"), LITERAL_AND_INTENDED[claim], strict=True))
-    for piece in verify.pieces_of([registry()[claim]], "quick", 0):
-        if piece.claim == claim:
-            result = verify.judge(piece)
-            assert result["entry"]["verdict"] == expected[piece.reading]
-            certificate = result["certificate"]
-            assert (certificate is not None) == (expected[piece.reading] == "refuted")
-            if certificate is not None:
-                assert checker.check(json.dumps(certificate).encode()).startswith(f"{claim} literal refuted: ")
-                for side in ("left", "right"):
-                    with pytest.raises(checker.Rejected, match=f"^{side}: '7.5e0' where"):
-                        checker.check(json.dumps(certificate | {side: "7.5e0"}).encode())
-    if "intended" in registry()[claim].readings and registry()[claim].readings["intended"].name == "literal":
-        assert expected["literal"] == expected["intended"]
+    judging.hold(claim, LITERAL_AND_INTENDED[claim], SMALL, monkeypatch)
 
 
 def test_every_claim_of_the_appendix_has_an_expected_verdict() -> None:

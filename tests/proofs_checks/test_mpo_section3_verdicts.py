@@ -16,6 +16,7 @@ from proofs_checks import verify
 from proofs_checks.checker import main as checker
 from proofs_checks.claim import Check, Sides, registry
 from proofs_checks.falsify import Budget, search
+from tests.proofs_checks import judging
 from tests.proofs_checks.mpo_section3_certificates import INSTANCES, assert_close, flat, fractions, real
 
 SMALL = Budget(draws=150, generations=3, population=120, suspects=4, swept=1)
@@ -47,18 +48,7 @@ def forty_digits() -> Any:
 
 @pytest.mark.parametrize("claim", LITERAL_AND_INTENDED)
 def test_verdicts(claim: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(verify.PROFILES, "quick", SMALL)
-    expected = dict(zip(("literal", "intended"), LITERAL_AND_INTENDED[claim], strict=True))
-    for piece in verify.pieces_of([registry()[claim]], "quick", 0):
-        result = verify.judge(piece)
-        assert result["entry"]["verdict"] == expected[piece.reading]
-        certificate = result["certificate"]
-        assert (certificate is not None) == (expected[piece.reading] == "refuted")
-        if certificate is not None:
-            assert checker.check(json.dumps(certificate).encode()).startswith(f"{claim} literal refuted: ")
-            for side in ("left", "right"):
-                with pytest.raises(checker.Rejected, match=f"^{side}: '7.5e0' where"):
-                    checker.check(json.dumps(certificate | {side: "7.5e0"}).encode())
+    judging.hold(claim, LITERAL_AND_INTENDED[claim], SMALL, monkeypatch)
 
 
 def file_of(claim: str, condition: str, component: list[int], **instance: Any) -> bytes:

@@ -21,7 +21,8 @@ from exactrl.number_systems.balls import Balls
 from proofs_checks import certify, verify
 from proofs_checks.checker import main as checker
 from proofs_checks.claim import Check, Sides, registry
-from proofs_checks.falsify import Budget, search
+from proofs_checks.falsify import Budget
+from tests.proofs_checks import judging
 from tests.proofs_checks.mpo_certificates import average, divergence
 from tests.proofs_checks.mpo_steps_certificates import ILL_POSED, INSTANCES, multipliers, tilted_values
 
@@ -504,18 +505,7 @@ def test_edges(claim: str) -> None:
 
 @pytest.mark.parametrize("claim", LITERAL_AND_INTENDED)
 def test_verdicts(claim: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(verify.PROFILES, "quick", SMALL)
-    expected = dict(zip(("literal", "intended"), LITERAL_AND_INTENDED[claim], strict=True))
-    for piece in verify.pieces_of([registry()[claim]], "quick", 0):
-        result = verify.judge(piece)
-        verdict, certificate = result["entry"]["verdict"], result["certificate"]
-        assert verdict == expected[piece.reading]
-        assert (certificate is not None) == (verdict in ("refuted", "ill-posed"))
-        if certificate is not None:
-            assert checker.check(json.dumps(certificate).encode()).startswith(f"{claim} literal {verdict}: ")
-            for side in ("left", "right"):
-                with pytest.raises(checker.Rejected, match=f"^{side}: "):
-                    checker.check(json.dumps(certificate | {side: "7.5e0"}).encode())
+    judging.hold(claim, LITERAL_AND_INTENDED[claim], SMALL, monkeypatch)
 
 
 def certificate_of(
@@ -590,12 +580,6 @@ def test_the_checker_holds_instances_against_the_hypotheses() -> None:
 # (f) Planted falsehoods.
 
 
-def verdict_on(like: str, sides: Sides) -> str:
-    reading = replace(registry()[like].readings["intended"], sides=sides)
-    found = search(reading, np.random.SeedSequence(3), SMALL)
-    return verify._settle(reading, found, SMALL, np.random.SeedSequence(4))[0]
-
-
 def changed(like: str, name: str, change: Any) -> Sides:
     """One check of the intended reading, changed."""
 
@@ -644,4 +628,4 @@ PLANTED = {
 @pytest.mark.parametrize("name", PLANTED)
 def test_planted_falsehoods_are_refuted(name: str) -> None:
     like, check, change = PLANTED[name]
-    assert verdict_on(like, changed(like, check, change)) == "refuted"
+    assert judging.verdict_on(like, changed(like, check, change), SMALL) == "refuted"

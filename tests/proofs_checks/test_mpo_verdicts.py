@@ -5,7 +5,6 @@ Nothing here uses the library's formulas, except the last part, which plants fal
 
 from __future__ import annotations
 
-import json
 import random
 from dataclasses import replace
 from fractions import Fraction
@@ -13,14 +12,14 @@ from itertools import pairwise
 from typing import Any
 
 import mpmath as mp
-import numpy as np
 import pytest
 
 from proofs_checks import verify
 from proofs_checks.checker import main as checker
 from proofs_checks.claim import Check, Sides, registry
-from proofs_checks.falsify import Budget, search
+from proofs_checks.falsify import Budget
 from proofs_checks.fields import Discount
+from tests.proofs_checks import judging
 
 SMALL = Budget(draws=300, generations=4, population=200, suspects=6, swept=1)
 
@@ -172,32 +171,13 @@ def test_a_discount_of_one_is_refused() -> None:
 
 @pytest.mark.parametrize("claim", LITERAL_AND_INTENDED)
 def test_verdicts(claim: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(verify.PROFILES, "quick", SMALL)
-    expected = dict(zip(("literal", "intended"), LITERAL_AND_INTENDED[claim], strict=True))
-    for piece in verify.pieces_of([registry()[claim]], "quick", 0):
-        result = verify.judge(piece)
-        assert result["entry"]["verdict"] == expected[piece.reading]
-        certificate = result["certificate"]
-        assert (certificate is not None) == (expected[piece.reading] == "refuted")
-        if certificate is not None:
-            assert checker.check(json.dumps(certificate).encode()).startswith(f"{claim} literal refuted: ")
-            for side in ("left", "right"):
-                with pytest.raises(checker.Rejected, match=f"^{side}: '7.5e0' where"):
-                    checker.check(json.dumps(certificate | {side: "7.5e0"}).encode())
+    judging.hold(claim, LITERAL_AND_INTENDED[claim], SMALL, monkeypatch)
 
 
 def refused(claim: str, **instance: Any) -> str:
     """Why the checker refuses an instance, whatever sides are printed."""
     (condition,) = (word for id, word in checker.TABLE if id == claim)
-    row = checker.TABLE[claim, condition]
-    file = {
-        "schema": checker.SCHEMA, "claim": claim, "reading": "literal", "verdict": "refuted", "instance": instance,
-        "condition": condition, "component": [0] * len(row.component), "left": "1e0", "relation": row.relation,
-        "right": "0", "precision": 128, "reason": None,
-    }  # fmt: skip
-    with pytest.raises(checker.Rejected) as why:
-        checker.check(json.dumps(file).encode())
-    return str(why.value)
+    return judging.refusal(claim, condition, **instance)
 
 
 def test_the_checker_holds_instances_against_the_hypotheses() -> None:
@@ -224,12 +204,6 @@ def test_the_checker_holds_instances_against_the_hypotheses() -> None:
 
 
 # (c) Planted falsehoods.
-
-
-def verdict_on(like: str, sides: Sides) -> str:
-    reading = replace(registry()[like].readings["intended"], sides=sides)
-    found = search(reading, np.random.SeedSequence(3), SMALL)
-    return verify._settle(reading, found, SMALL, np.random.SeedSequence(4))[0]
 
 
 def changed(like: str, change: Any, check: int = 0) -> Sides:
@@ -259,4 +233,4 @@ PLANTED = {
 @pytest.mark.parametrize("name", PLANTED)
 def test_planted_falsehoods_are_refuted(name: str) -> None:
     like, change, check = PLANTED[name]
-    assert verdict_on(like, changed(like, change, check)) == "refuted"
+    assert judging.verdict_on(like, changed(like, change, check), SMALL) == "refuted"

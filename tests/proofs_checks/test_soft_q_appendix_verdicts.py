@@ -23,6 +23,7 @@ from proofs_checks.claim import Check, Sides, registry
 from proofs_checks.claims.soft_q.finite_horizon import Steps
 from proofs_checks.claims.soft_q.optimal_models import optimal_action_values
 from proofs_checks.falsify import Budget, search
+from tests.proofs_checks import judging
 from tests.proofs_checks.soft_q_appendix_certificates import DYNAMICS, IDLE, ILL_POSED, INSTANCES, KEPT
 
 SMALL = Budget(draws=400, generations=4, population=160, suspects=3, swept=1)
@@ -313,17 +314,8 @@ def test_edges_of_the_long_run() -> None:
 
 @pytest.mark.parametrize("claim", LITERAL_AND_INTENDED)
 def test_verdicts(claim: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(verify.PROFILES, "quick", SMALL)
     monkeypatch.setattr(verify, "SHRUNK", 1)  # one violation is made small, not the simplest of many
-    expected = dict(zip(("literal", "intended"), LITERAL_AND_INTENDED[claim], strict=True))
-    for piece in verify.pieces_of([registry()[claim]], "quick", 0):
-        if piece.claim == claim:
-            result = verify.judge(piece)
-            assert result["entry"]["verdict"] == expected[piece.reading]
-            if expected[piece.reading] in ("refuted", "ill-posed"):
-                checker.check(json.dumps(result["certificate"]).encode())
-            else:
-                assert result["certificate"] is None
+    judging.hold(claim, LITERAL_AND_INTENDED[claim], SMALL, monkeypatch)
 
 
 # (e) Planted falsehoods.

@@ -26,7 +26,7 @@ from proofs_checks.claim import Check, Sides, registry
 from proofs_checks.claims.soft_q import section4, section33
 from proofs_checks.claims.soft_q.matrices import times
 from proofs_checks.falsify import Budget, search
-from tests.proofs_checks import soft_q_particles_certificates
+from tests.proofs_checks import judging, soft_q_particles_certificates
 
 SMALL = Budget(draws=200, generations=3, population=120, suspects=4, swept=1)
 SEEDS = range(8)
@@ -368,22 +368,7 @@ def test_edges(claim: str) -> None:
 
 @pytest.mark.parametrize("claim", LITERAL_AND_INTENDED)
 def test_verdicts(claim: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(verify.PROFILES, "quick", SMALL)
-    expected = dict(zip(("literal", "intended"), LITERAL_AND_INTENDED[claim], strict=True))
-    seen = set()
-    for piece in verify.pieces_of([registry()[claim]], "quick", 0):
-        result = verify.judge(piece)
-        assert result["entry"]["verdict"] == expected[piece.reading]
-        certificate = result["certificate"]
-        assert (certificate is not None) == (expected[piece.reading] == "refuted")
-        seen.add(piece.reading)
-        if certificate is not None:
-            checker.check(json.dumps(certificate).encode())
-            for side, other in (("left", "right"), ("right", "left")):
-                for forged in (certificate[other], "1e0", "-" + certificate[side]):
-                    with pytest.raises(checker.Rejected):
-                        checker.check(json.dumps(certificate | {side: forged}).encode())
-    assert "literal" in seen
+    judging.hold(claim, LITERAL_AND_INTENDED[claim], SMALL, monkeypatch)
 
 
 def number(value: Any) -> Any:

@@ -19,10 +19,11 @@ import pytest
 from scipy import optimize
 
 from exactrl.errors import ExactRLError
-from proofs_checks import certify, verify
+from proofs_checks import certify
 from proofs_checks.checker import main as checker
 from proofs_checks.claim import Check, Sides, registry
 from proofs_checks.falsify import Budget, search
+from tests.proofs_checks import judging
 from tests.proofs_checks.soft_q_section_certificates import INSTANCES
 from tests.proofs_checks.test_soft_q_verdicts import (
     Model,
@@ -431,34 +432,13 @@ def test_edges_of_the_rest() -> None:
 
 @pytest.mark.parametrize("claim", LITERAL_AND_INTENDED)
 def test_verdicts(claim: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(verify.PROFILES, "quick", SMALL)
-    expected = dict(zip(("literal", "intended"), LITERAL_AND_INTENDED[claim], strict=True))
-    for piece in verify.pieces_of([registry()[claim]], "quick", 0):
-        if piece.claim != claim:
-            continue
-        result = verify.judge(piece)
-        assert result["entry"]["verdict"] == expected[piece.reading]
-        certificate = result["certificate"]
-        assert (certificate is not None) == (expected[piece.reading] == "refuted")
-        if certificate is not None:
-            assert checker.check(json.dumps(certificate).encode()).startswith(f"{claim} literal refuted: ")
-            for side in ("left", "right"):
-                with pytest.raises(checker.Rejected, match=f"^{side}: '7.5e0' where"):
-                    checker.check(json.dumps(certificate | {side: "7.5e0"}).encode())
+    judging.hold(claim, LITERAL_AND_INTENDED[claim], SMALL, monkeypatch)
 
 
 def refused(claim: str, **instance: Any) -> str:
     """Why the checker refuses an instance, whatever sides are printed."""
     (condition,) = (word for id, word in checker.TABLE if id == claim)
-    claimed = checker.TABLE[claim, condition]
-    file = {
-        "schema": checker.SCHEMA, "claim": claim, "reading": "literal", "verdict": "refuted", "instance": instance,
-        "condition": condition, "component": [0] * len(claimed.component), "left": "1e0", "relation": claimed.relation,
-        "right": "0", "precision": 128, "reason": None,
-    }  # fmt: skip
-    with pytest.raises(checker.Rejected) as why:
-        checker.check(json.dumps(file).encode())
-    return str(why.value)
+    return judging.refusal(claim, condition, **instance)
 
 
 def test_the_checker_holds_instances_against_the_hypotheses() -> None:

@@ -18,8 +18,8 @@ import pytest
 from exactrl.formulas import expected_sampled_soft_value, kl, log_soft_greedy, soft_maximum
 from exactrl.number_systems import namespace
 from exactrl.number_systems.balls import precision
-from proofs_checks import certify, verify
-from proofs_checks.claim import Check, Reading, Sides, registry
+from proofs_checks import certify
+from proofs_checks.claim import Check, Sides, registry
 from proofs_checks.claims.soft_q.common import (
     bellman,
     largest,
@@ -27,9 +27,10 @@ from proofs_checks.claims.soft_q.common import (
     soft_backup,
     value_size,
 )
-from proofs_checks.falsify import Budget, search
+from proofs_checks.falsify import Budget
 from proofs_checks.fields import Discount
 from proofs_checks.instances import Problem
+from tests.proofs_checks import judging
 
 SMALL = Budget(draws=150, generations=3, population=120, suspects=4, swept=1)
 
@@ -384,22 +385,10 @@ def test_a_discount_of_one_is_refused() -> None:
 
 @pytest.mark.parametrize("claim", LITERAL_AND_INTENDED)
 def test_verdicts(claim: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(verify.PROFILES, "quick", SMALL)
-    expected = dict(zip(("literal", "intended"), LITERAL_AND_INTENDED[claim], strict=True))
-    for piece in verify.pieces_of([registry()[claim]], "quick", 0):
-        if piece.claim == claim:
-            result = verify.judge(piece)
-            assert result["entry"]["verdict"] == expected[piece.reading]
-            assert (result["certificate"] is not None) == (expected[piece.reading] == "refuted")
+    judging.hold(claim, LITERAL_AND_INTENDED[claim], SMALL, monkeypatch)
 
 
 # (f) Planted falsehoods.
-
-
-def verdict_on(like: str, sides: Sides) -> str:
-    reading: Reading = replace(registry()[like].readings["intended"], sides=sides)
-    found = search(reading, np.random.SeedSequence(3), SMALL)
-    return verify._settle(reading, found, SMALL, np.random.SeedSequence(4))[0]
 
 
 def changed(like: str, change: Any) -> Sides:
@@ -478,4 +467,4 @@ PLANTED: dict[str, tuple[str, Sides]] = {
 @pytest.mark.parametrize("name", PLANTED)
 def test_planted_falsehoods_are_refuted(name: str) -> None:
     like, sides = PLANTED[name]
-    assert verdict_on(like, sides) == "refuted"
+    assert judging.verdict_on(like, sides, SMALL) == "refuted"

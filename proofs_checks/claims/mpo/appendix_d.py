@@ -6,7 +6,7 @@ from typing import Any
 
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXISTENCE, Check, claim
-from proofs_checks.claims.mpo.common import lower_triangular
+from proofs_checks.claims.terms import lower_triangular
 from proofs_checks.fields import Real
 from proofs_checks.instances import Problem, Space
 

@@ -8,8 +8,8 @@ from typing import Any
 from exactrl.formulas import expectation, gaussian_kl, kl, log_boltzmann, solve_lower
 from exactrl.number_systems import namespace
 from proofs_checks.claim import LIMIT, POINTWISE, Check, claim
-from proofs_checks.claims.mpo.common import FINITE, lower_triangular
-from proofs_checks.claims.terms import size
+from proofs_checks.claims.mpo.common import FINITE
+from proofs_checks.claims.terms import lower_triangular, size
 from proofs_checks.fields import Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
 

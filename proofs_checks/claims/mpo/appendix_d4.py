@@ -7,8 +7,8 @@ from typing import Any
 from exactrl.formulas import gaussian_kl, mstep_objective
 from exactrl.number_systems import namespace
 from proofs_checks.claim import OPTIMALITY, Check, claim
-from proofs_checks.claims.mpo.common import lower_triangular, over_states
-from proofs_checks.claims.terms import size
+from proofs_checks.claims.mpo.common import over_states
+from proofs_checks.claims.terms import lower_triangular, size
 from proofs_checks.fields import Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
 

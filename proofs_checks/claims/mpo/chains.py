@@ -12,14 +12,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from flint import arb_mat
 
-from exactrl.errors import Uncertain
 from exactrl.formulas import lookahead, soft_policy_value
 from exactrl.number_systems import namespace
-from exactrl.number_systems.balls import Balls
 from proofs_checks.claims.mpo.common import FINITE
-from proofs_checks.claims.terms import row, size
+from proofs_checks.claims.terms import inverse, row, size
 from proofs_checks.fields import Discount, Field, Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
 
@@ -71,19 +68,14 @@ def visits(p: Problem, policy: Any, support: Any) -> Any:
     """The expected discounted number of visits to each state from each state, exactly 0 where there can be none."""
     identity = np.eye(policy.shape[-2], dtype=int)
     system = identity - row(row(p.discount)) * chain(p, policy)
-    return namespace(policy).where(reachable(p, support), inverse(system), 0)
+    return namespace(policy).where(reachable(p, support), _possible(system), 0)
 
 
-def inverse(system: Any) -> Any:
+def _possible(system: Any) -> Any:
     """The inverse of I - gamma P, which exists because the chain loses mass at every step."""
-    if isinstance(system, np.ndarray):
-        return np.maximum(np.linalg.inv(system), TINY)  # rounding must not make a possible visit impossible
-    identity = np.eye(len(system), dtype=int)
-    try:
-        found = system.matrix().solve(arb_mat(identity.tolist()))
-    except ZeroDivisionError:
-        raise Uncertain("the balls are too wide to solve the linear system") from None
-    return Balls(np.array(found.entries(), dtype=object).reshape(identity.shape))
+    found = inverse(system)
+    # Rounding must not make a possible visit impossible.
+    return np.maximum(found, TINY) if isinstance(found, np.ndarray) else found
 
 
 def discounted(weights: Any, per_state: Any) -> Any:

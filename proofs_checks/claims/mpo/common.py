@@ -57,16 +57,3 @@ def term_size(p: Problem, *etas: Any) -> Any:
         one = size(p.q_values) + eta * size(p.log_policy)
         terms = terms + one * (1 + one / eta)
     return terms
-
-
-def lower_triangular(diagonal: Any, below: Any) -> Any:
-    """The matrix with the given diagonal and what a matrix has below its own: (..., n) and (..., n, n)."""
-    xp = namespace(diagonal)
-    n = diagonal.shape[-1]
-    rows = []
-    for j in range(n):
-        entries = [
-            diagonal[..., k] if j == k else below[..., j, k] if k < j else below[..., j, k] * 0 for k in range(n)
-        ]
-        rows.append(xp.stack(entries, axis=-1))
-    return xp.stack(rows, axis=-2)

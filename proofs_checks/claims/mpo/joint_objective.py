@@ -16,14 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from exactrl.errors import Uncertain
 from exactrl.formulas import centred, lift_objective, log_boltzmann, lookahead, policy_average
 from exactrl.formulas.joint_ascent import estep_tangent, mstep_curvature, mstep_direction
 from exactrl.formulas.mpo import log_estep
 from exactrl.number_systems import namespace
-from exactrl.number_systems.balls import Balls
 from proofs_checks.claim import Check
-from proofs_checks.claims.terms import row, size
+from proofs_checks.claims.terms import inverse, row, size
 from proofs_checks.fields import Discount, Field, Positive, Real, Simplex, Unit
 from proofs_checks.instances import Problem, Space
 
@@ -129,15 +127,8 @@ def kernel(p: Problem, log_policy: Any) -> Any:
 def resolvent(p: Problem, matrix: Any) -> Any:
     r"""The matrix $(I-\gamma P)^{-1}$, which exists because the chain loses mass at every step."""
     xp = namespace(matrix)
-    states = matrix.shape[-1]
-    system = xp.asarray(np.eye(states, dtype=int)) - per_state(p.discount) * matrix
-    if xp.name == "float64":
-        return np.linalg.inv(system)
-    try:
-        entries = system.matrix().inv().entries()
-    except ZeroDivisionError:
-        raise Uncertain("the balls are too wide to invert the matrix") from None
-    return Balls(np.array(entries, dtype=object).reshape(states, states))
+    system = xp.asarray(np.eye(matrix.shape[-1], dtype=int)) - per_state(p.discount) * matrix
+    return inverse(system)
 
 
 def product(matrix: Any, values: Any) -> Any:

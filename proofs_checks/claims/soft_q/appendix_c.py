@@ -15,8 +15,8 @@ from exactrl.formulas.particles import amortised_update, rbf_kernel, rbf_kernel_
 from exactrl.number_systems import namespace
 from proofs_checks.claim import OPTIMALITY, POINTWISE, Check, claim
 from proofs_checks.claims.soft_q.common import TEMPERATURE
-from proofs_checks.claims.soft_q.matrices import lower_triangular, squared
-from proofs_checks.claims.terms import row, size
+from proofs_checks.claims.soft_q.matrices import squared
+from proofs_checks.claims.terms import lower_triangular, row, size
 from proofs_checks.fields import Modest, NonNegative, Positive, Real, Simplex, Unit
 from proofs_checks.instances import Problem, Space
 

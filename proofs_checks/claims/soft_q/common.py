@@ -10,13 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from flint import arb_mat
 
-from exactrl.errors import Uncertain
 from exactrl.formulas import lookahead, soft_maximum, soft_policy_value
 from exactrl.number_systems import namespace
-from exactrl.number_systems.balls import Balls
-from proofs_checks.claims.terms import row, size
+from proofs_checks.claims.terms import row, size, solve
 from proofs_checks.fields import Discount, Real, Simplex
 from proofs_checks.instances import Problem, Space
 
@@ -65,18 +62,7 @@ def soft_action_values(p: Problem, log_policy: Any, rewards: Any, temperature: A
     per_state = soft_policy_value(log_policy, rewards, temperature)
     chain = xp.sum(xp.exp(log_policy)[..., None] * p.dynamics, axis=-2)
     identity = xp.asarray(np.eye(p.states, dtype=int))
-    return bellman(p, rewards, _solution(identity - row(row(p.discount)) * chain, per_state))
-
-
-def _solution(system: Any, right: Any) -> Any:
-    """The x with system x = right, which has one because the chain loses mass at every step."""
-    if namespace(right).name == "float64":
-        return np.linalg.solve(system, right[..., None])[..., 0]
-    try:
-        found = system.matrix().solve(arb_mat(len(right), 1, right.data.tolist()))
-    except ZeroDivisionError:
-        raise Uncertain("the balls are too wide to solve the linear system") from None
-    return Balls(np.array(found.entries(), dtype=object))
+    return bellman(p, rewards, solve(identity - row(row(p.discount)) * chain, per_state[..., None])[..., 0])
 
 
 def over_all(x: Any) -> Any:

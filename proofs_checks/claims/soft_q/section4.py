@@ -9,8 +9,8 @@ from exactrl.formulas.particles import rbf_kernel, svgd_direction
 from exactrl.number_systems import namespace
 from proofs_checks.claim import OPTIMALITY, Check, claim
 from proofs_checks.claims.soft_q.common import TEMPERATURE
-from proofs_checks.claims.soft_q.matrices import lower_triangular, squared, times
-from proofs_checks.claims.terms import row, size
+from proofs_checks.claims.soft_q.matrices import squared, times
+from proofs_checks.claims.terms import lower_triangular, row, size
 from proofs_checks.fields import Modest, Positive, Real, Unit
 from proofs_checks.instances import Problem, Space
 

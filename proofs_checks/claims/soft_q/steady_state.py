@@ -10,11 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from flint import arb_mat
 
-from exactrl.errors import Uncertain
 from exactrl.number_systems import namespace
-from exactrl.number_systems.balls import Balls
+from proofs_checks.claims.terms import solve
 from proofs_checks.fields import Simplex
 
 ONE_CLASS = "every transition has positive probability, so that each policy has one stationary distribution"
@@ -23,21 +21,6 @@ ONE_CLASS = "every transition has positive probability, so that each policy has 
 def positive_dynamics() -> Simplex:
     """Dynamics under which each policy has one stationary distribution."""
     return Simplex(("states", "actions", "states"), zeros=False, exponents=(-3, 0))
-
-
-def solutions(system: Any, right: Any) -> Any:
-    """The x with system x = right: (..., S, S) and (..., S, N) -> (..., S, N)."""
-    if namespace(right).name == "float64":
-        return np.linalg.solve(system, right)
-    try:
-        found = system.matrix().solve(right.matrix())
-    except ZeroDivisionError:
-        raise Uncertain("the balls are too wide to solve the linear system") from None
-    return _array(found, right.shape)
-
-
-def _array(found: arb_mat, shape: tuple[int, ...]) -> Balls:
-    return Balls(np.array(found.entries(), dtype=object).reshape(shape))
 
 
 def _identity(chain: Any) -> Any:
@@ -51,7 +34,7 @@ def _transposed_system(chain: Any) -> Any:
 
 def stationary(chain: Any) -> Any:
     """The stationary distribution of a chain, (..., S)."""
-    return solutions(_transposed_system(chain), (chain * 0 + 1)[..., :1])[..., 0]
+    return solve(_transposed_system(chain), (chain * 0 + 1)[..., :1])[..., 0]
 
 
 def stationary_slopes(chain: Any, distribution: Any, moved: Any) -> Any:
@@ -60,7 +43,7 @@ def stationary_slopes(chain: Any, distribution: Any, moved: Any) -> Any:
     pushed = distribution[..., None, None] * moved
     *batch, states, actions, _ = pushed.shape
     columns = xp.moveaxis(xp.reshape(pushed, (*batch, states * actions, states)), -1, -2)
-    found = xp.moveaxis(solutions(_transposed_system(chain), columns), -1, -2)
+    found = xp.moveaxis(solve(_transposed_system(chain), columns), -1, -2)
     return xp.reshape(found, (*batch, states, actions, states))
 
 
@@ -68,7 +51,7 @@ def discounted_values(chain: Any, per_state: Any, discount: Any) -> Any:
     """The discounted sum of what each state earns, (..., S); discount of the batch shape or a number."""
     xp = namespace(chain)
     factor = discount[..., None, None] if getattr(discount, "ndim", 0) else discount
-    return solutions(_identity(chain) - xp.asarray(factor) * chain, per_state[..., None])[..., 0]
+    return solve(_identity(chain) - xp.asarray(factor) * chain, per_state[..., None])[..., 0]
 
 
 def overlap(chain: Any) -> Any:
