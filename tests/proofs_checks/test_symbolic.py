@@ -2,12 +2,14 @@
 
 import math
 import random
+from fractions import Fraction
 
 import pytest
 import sympy
 
 from proofs_checks import symbolic
 from proofs_checks.claim import registry
+from proofs_checks.claims.mpo import section4_stability
 
 PROOFS = {
     "lift, tau' = 0": symbolic.lift_identity(entropy=False, dynamics=False),
@@ -61,8 +63,16 @@ def test_a_difference_that_is_not_zero_is_named():
 def test_every_proof_of_a_claim_is_one_of_these():
     proofs = {r.proof for c in registry().values() for r in c.readings.values() if r.proof is not None}
     names = {getattr(p, "__qualname__", "").split(".")[0] for p in proofs}
-    assert names <= {name for name in dir(symbolic) if not name.startswith("_")}
+    beside_their_claims = {"prove_the_growth"}
+    assert names <= {name for name in dir(symbolic) if not name.startswith("_")} | beside_their_claims
     assert len(names) >= 4
+
+
+def test_the_growth_of_fitted_retrace_is_proved_and_no_larger_one(monkeypatch):
+    assert "66/65" in section4_stability.prove_the_growth()
+    monkeypatch.setattr(section4_stability, "GROWTH", Fraction(67, 65))
+    with pytest.raises(symbolic.NotProved, match="positive coefficients"):
+        section4_stability.prove_the_growth()
 
 
 # ------------------------------------------------------------------------------ the same identities in plain numbers

@@ -18,6 +18,7 @@ from exactrl.number_systems import namespace
 from proofs_checks.claim import EXISTENCE, Check, claim
 from proofs_checks.fields import NonNegative, Positive
 from proofs_checks.instances import Problem, Space
+from proofs_checks.symbolic import NotProved
 
 FEATURE = ((0, 1), (0, 2))
 NEXT_STATES = ((1, 0), (0, 1), (1, 0), (0, 1))  # rows (s, a)
@@ -70,12 +71,12 @@ def prove_the_growth() -> str:
     growth = sp.factor(top / sum(w * x * x for w, x in zip(weights, feature, strict=True)))
     expected = discount * (1 - chance) * (2 + 2 * chance) / ((1 - discount * chance) * (1 + 3 * chance))
     if sp.cancel(growth - expected) != 0:
-        raise AssertionError(f"the growth factor is {growth}, not {expected}")
+        raise NotProved(f"the growth factor is {growth}, not {expected}")
     patience, rarity = sp.symbols("x y", nonnegative=True)
     drawn = growth.subs({discount: 1 - 1 / (12 + patience), chance: 1 / (2 + rarity)})
     excess = sp.fraction(sp.cancel(drawn - sp.Rational(GROWTH.numerator, GROWTH.denominator)))
     if not all(c >= 0 for part in excess for c in sp.Poly(part, patience, rarity).coeffs()):
-        raise AssertionError(f"the growth factor less {GROWTH} is {excess}, not a quotient of positive coefficients")
+        raise NotProved(f"the growth factor less {GROWTH} is {excess}, not a quotient of positive coefficients")
     return (
         "A witness proves it. SymPy: with the whole sum, each round multiplies w by gamma (1 - beta)(2 + 2 beta) / "
         "((1 - gamma beta)(1 + 3 beta)); at beta = 1/2 that is 6 gamma / (5 (2 - gamma)), above 1 for gamma > 10/11. For "
