@@ -64,7 +64,9 @@ def test_the_options_are_the_fields(plain, tmp_path):
             assert f"--{entry.name.replace('_', '-')} " in shown + " "
             assert entry.metadata["help"] in flat.replace("- ", "-") or entry.metadata["help"] in flat
             if isinstance(entry.default, bool):
-                assert f"[default: {'' if entry.default else 'no-'}{entry.name.replace('_', '-')}]" in flat
+                # A line may break after a hyphen.
+                default = f"[default: {'' if entry.default else 'no-'}{entry.name.replace('_', '-')}]"
+                assert default in flat.replace("- ", "-")
             elif isinstance(entry.default, tuple):
                 assert f"[default: {','.join(map(str, entry.default))}]" in flat
             elif entry.default is not None:
