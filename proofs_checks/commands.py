@@ -32,7 +32,7 @@ def claims(pattern: str | None, as_json: bool) -> None:
     ID is a claim such as ecpo.lemma1, or a source such as ecpo.
     """
     from proofs_checks.catalogue import catalogue
-    from proofs_checks.claim import select
+    from proofs_checks.claim import registry, select
 
     chosen = select([pattern] if pattern is not None else [])
     if as_json:
@@ -40,7 +40,7 @@ def claims(pattern: str | None, as_json: bool) -> None:
     elif pattern in {c.id for c in chosen}:
         _show(chosen[0])
     else:
-        width = max(len(c.id) for c in chosen)
+        width = max(map(len, registry()))  # of all claims: a line looks the same in every list
         for c in chosen:
             click.echo(f"{c.id:{width}}  {c.where}: {c.title}")
 

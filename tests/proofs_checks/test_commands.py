@@ -111,8 +111,7 @@ def test_a_package_that_is_not_installed_is_named(tmp_path):
 def test_claims_lists_each_claim_on_a_line():
     lines = run("claims").stdout.splitlines()
     assert [line.split()[0] for line in lines] == list(registry())
-    words = [line.split() for line in lines if line.startswith("ecpo.")]
-    assert [line.split() for line in run("claims", "ecpo").stdout.splitlines()] == words
+    assert run("claims", "ecpo").stdout.splitlines() == [line for line in lines if line.startswith("ecpo.")]
 
 
 def test_one_claim_is_shown_with_its_readings():

@@ -261,7 +261,7 @@ def _stuck(p: Problem) -> Problem:
     "mpo.prop3.localmax",
     where="App. A.2, after Proposition 3",
     title="The sequence converges to a local maximum",
-    statement=r"The sequence converges to a local maximum and the algorithm keeps improving the performance until the gradient vanishes.",
+    statement=r"The sequence $(\pi_{\theta_i},q_i)$ converges to a local maximum and the algorithm keeps improving the performance until the gradient vanishes.",
     kind="convergence",
     shape=CONVERGENCE,
     condition="stationary",

@@ -115,7 +115,7 @@ def _reached(p: Problem) -> Any:
     "soft_q.appa1.form",
     where="App. A.1, end",
     title="Non-optimal policies can be improved, and the optimal policy has the energy-based form",
-    statement="Any non-optimal policy can be improved this way, and the optimal policy must satisfy the energy-based form.",
+    statement=r"Any non-optimal policy can be improved this way, and the optimal policy must satisfy the energy-based form $\pi(a\mid s)\propto_a\exp(Q^\pi(s,a))$.",
     kind="optimality",
     shape=OPTIMALITY,
     condition="energy-based form",
@@ -169,16 +169,12 @@ the_optimal_policy_has_the_form.reading(
         initial=Simplex(("states",), exponents=(-20, 0)),
         other=Simplex(("states", "actions"), zeros=False, exponents=(-3, 0)),
     ),
-    assumptions=[
-        *_ASSUMED,
-        "optimal: largest expected discounted reward and entropy of the trajectories, from where they start",
-    ],
+    assumptions=_ASSUMED,
     effort=0.3,
 )
 the_optimal_policy_has_the_form.reading(
     "intended",
     space=Space(MODEL | {"policy": policy_field(), "challenger": policy_field()}, SIZES),
-    assumptions=_ASSUMED,
     adds=["optimal: largest soft value at every state"],
     sides=optimal_exactly_with_the_form,
     effort=0.5,

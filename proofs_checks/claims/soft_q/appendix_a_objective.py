@@ -64,7 +64,7 @@ def _summed(x: Any) -> Any:
     where="App. A",
     title="Discounted policy gradients optimise average reward",
     statement="Discounted policy gradients typically do not optimize the true discounted objective; instead they optimize "
-    "average reward. (The state distribution is not discounted, only the rewards.)",
+    r"average reward. (The state distribution is not discounted, only the rewards are, by $\gamma^t$.)",
     kind="identity",
     shape=LIMIT,
     condition="ascent",
@@ -162,7 +162,7 @@ def _soft_average(p: Problem, log_policy: Any, policy: Any, rewards: Any, alpha:
     explanation=r"$\rho_\pi$ is that of the policy that is maximised over, and it is not discounted: a later reward is counted from every earlier "
     r"step as well, so the objective prefers policies that reach good states, beyond the horizon of $\gamma$. In the long run a step adds "
     r"$\mathbb E_{d_\pi}[V^\pi]=\frac1{1-\gamma}\mathbb E_{d_\pi}[r+\alpha\mathcal H]$, an average soft reward, which the policy of Theorem 1 does not "
-    r"maximise. Refuted where that average is negative for the policy of Theorem 1 and positive for a challenger, so that the sum over t is $-\infty$ and "
+    r"maximise. Refuted on models in which every transition has positive probability, where that average is negative for the policy of Theorem 1 and positive for a challenger, so that the sum over t is $-\infty$ and "
     r"$+\infty$. (Adding a constant to all rewards changes no policy and brings every pair of unequal averages to this form.) "
     + DRAWN_BY_SOLUTION,
     hand_check=r"$\gamma=0$, $\alpha=1$, two states; action $i$ leads to state $i$ with probability $\frac34$, and both actions earn $-5-\log2$ in state 1 and "
@@ -198,15 +198,13 @@ the_visits_objective_is_maximised.reading(
         FINITE,
         INFINITE_HORIZON,
         TEMPERATURE,
-        "rho_pi is not discounted and that of the policy itself",
-        ONE_CLASS,
+        "rho_pi is not discounted",
     ],
     effort=0.3,
 )
 the_visits_objective_is_maximised.reading(
     "intended",
     space=optimal_space(**_CHALLENGED),
-    assumptions=[FINITE, INFINITE_HORIZON, TEMPERATURE],
     adds=["the weights of the states do not move with the policy that is maximised over"],
     sides=every_state_is_maximised,
 )

@@ -96,13 +96,12 @@ _PARTITION = Real(("states",), exponents=(-1, 2))
 the_gradient_of_an_energy_based_policy.reading(
     "literal",
     space=horizon_space(sizes=FEW | {"horizon": (1, 2)}, log_partition=_PARTITION),
-    assumptions=[*_SOFTMAX, "the Q-value is that of Eq. 27"],
+    assumptions=_SOFTMAX,
     effort=0.1,
 )
 the_gradient_of_an_energy_based_policy.reading(
     "intended",
     space=horizon_space(log_partition=_PARTITION),
-    assumptions=_SOFTMAX,
     adds=["the Q-value is the soft one (Eq. 15)"],
     sides=the_gradient_with_soft_values,
     effort=0.1,

@@ -45,7 +45,7 @@ def _deterministic_values(p: Problem) -> Any:
     where="Sec. 1",
     title="The optimal solution is a deterministic policy",
     statement="Under the conventional notion of optimality the optimal solution, at least under full observability, is always a "
-    "deterministic policy.",
+    r"deterministic policy, $\pi(a\mid s)\in\{0,1\}$.",
     kind="optimality",
     shape=OPTIMALITY,
     condition="deterministic",

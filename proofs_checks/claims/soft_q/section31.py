@@ -76,7 +76,7 @@ soft_iteration_converges.both_readings(
     "soft_q.sec31.policy",
     where="Sec. 3.1, after Eq. 9",
     title="Soft Q-iteration recovers the maximum entropy policy",
-    statement=r"The maximum entropy policy in (6) can be recovered by iteratively applying the soft Bellman backup operator until convergence.",
+    statement=r"The maximum entropy policy in (6), $\exp(\frac1\alpha(Q^*_{soft}-V^*_{soft}))$, can be recovered by iteratively applying the soft Bellman backup operator until convergence.",
     kind="convergence",
     shape=CONVERGENCE,
     condition="policy",

@@ -99,12 +99,6 @@ minimising_is_soft_iteration.reading(
         proposal=Simplex(("actions",), zeros=False, exponents=(-20, 0)),
         **_SAMPLING,
     ),
-    assumptions=[
-        FINITE,
-        INFINITE_HORIZON,
-        TEMPERATURE,
-        "q_s and q_a positive; V by Eq. 10 for the parameters of the target, with a proposal that is positive",
-    ],
     adds=["the function approximator can represent the target (a table can)"],
     effort=0.5,
 )

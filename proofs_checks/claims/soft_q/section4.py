@@ -80,7 +80,7 @@ def _condition(p: Problem, *pivots: Any) -> Any:
     "soft_q.sec4.lqr",
     where="Sec. 4",
     title="For linear-quadratic systems the mean of the maximum entropy policy is the optimal control",
-    statement=r"In the case of linear-quadratic systems, the mean of the maximum entropy policy is exactly the optimal deterministic policy.",
+    statement=r"In the case of linear-quadratic systems, the mean of the maximum entropy policy, $\mathbb E_{\pi^*_{MaxEnt}(\cdot\mid s)}[a]$, is exactly the optimal deterministic policy.",
     kind="optimality",
     shape=OPTIMALITY,
     condition="the same control",
