@@ -95,6 +95,7 @@ def jobs() -> list[Job]:
         "ddpg": ("ddpg", ()),
         "ecac": ("ecac", ()),
         "ecac-as-printed": ("ecac", ("--as-printed",)),
+        "ecac-exponential": ("ecac", ("--value-regression", "exponential")),
         "ecac-no-entropy": ("ecac", ("--no-entropy",)),
         "ecac-no-projection": ("ecac", ("--no-projection",)),
     }
@@ -106,7 +107,7 @@ def jobs() -> list[Job]:
             shared = ("halfcheetah-100k", seed, algorithm, "HalfCheetah-v5", 100_000)
             found.append(Job(shared[0], f"sb3-{algorithm}", *shared[1:], peer=True))
             found.append(Job(shared[0], algorithm, *shared[1:], options=("--compile",)))
-    for label in ("ecac", "ecac-as-printed"):
+    for label in ("ecac", "ecac-as-printed", "ecac-exponential"):
         for seed in (1, 2, 3):
             found.append(Job("hopper-50k", label, seed, "ecac", "Hopper-v5", 50_000, variants[label][1]))
     for env_id in MUJOCO:

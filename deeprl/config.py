@@ -196,7 +196,10 @@ class ECACConfig(Config):
     entropy_temperature: float | None = option(None, "the paper's tau'; by default its Table 4", least=0)
     entropy: bool = option(True, "without: tau' = 0")
     projection: bool = option(True, "without: the reference is the policy itself, one gradient step an iteration")
-    as_printed: bool = option(False, "regress the value on one-sample targets, as Eq. 9 has it")
+    value_regression: str = option(
+        "consistent", "how the value is learned: the two repairs of Eq. 9", choices=("consistent", "exponential")
+    )
+    as_printed: bool = option(False, "learn the value on one-sample targets of the reference, as Eq. 9 has it")
     max_log_weight: float = option(5.0, "cap on the logarithm of an action's importance weight", least=0)
     policy: str = option("tanh-gaussian", "distribution over actions of a box", choices=("tanh-gaussian", "gaussian"))
 

@@ -34,6 +34,7 @@ KINDS = {
     "ddpg": ("ddpg", {}),
     "ecac": ("ecac", {}),
     "ecac, as printed": ("ecac", {"as_printed": True}),
+    "ecac, exponential": ("ecac", {"value_regression": "exponential"}),
     "ecac, gaussian, no projection": ("ecac", {"policy": "gaussian", "projection": False}),
     "ecac, discrete, no entropy": ("ecac", {"discrete": True, "entropy": False}),
 }

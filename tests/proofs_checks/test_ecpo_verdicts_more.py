@@ -537,6 +537,7 @@ VERDICTS: dict[str, tuple[Any, Any]] = {
     "sec4.logexp": (("ill-posed", *HOLDS), HOLDS),
     "eq9": ("refuted", "refuted"),
     "eq9.amended": (HOLDS, HOLDS),
+    "eq9.consistent": (HOLDS, HOLDS),
     "eq10": (HOLDS, HOLDS),
     "prop1.identity": (HOLDS, HOLDS),
     "prop2.identity": (("ill-posed", *HOLDS), HOLDS),

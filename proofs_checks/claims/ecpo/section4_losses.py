@@ -13,6 +13,7 @@ from exactrl.formulas import (
     lift_weights,
     log_boltzmann,
     log_lift,
+    sampled_soft_value,
     shaped_returns,
     soft_value,
     surrogate,
@@ -256,6 +257,42 @@ def the_regression_of_exponentials_finds_the_value(p: Problem) -> list[Check]:
 the_regression_of_exponentials_finds_the_value.both_readings(
     space=action_space(zeros=False),
     assumptions=[DETERMINISTIC, "a is sampled from the reference", POSITIVE_ACTIONS, TEMPERATURES],
+)
+
+
+@claim(
+    "ecpo.eq9.consistent",
+    where="amends Eq. 9",
+    title="Regressing on the policy's own actions learns its objective, at the lift the soft value",
+    statement=r"With $b\sim\pi(\cdot\mid s)$ instead of $a\sim\bar\pi(\cdot\mid s)$, the minimiser of $\mathbb E_b\,\frac12\left(V-["
+    r"Q(s,b)+\tau\log\bar\pi(b\mid s)-(\tau+\tau')\log\pi(b\mid s)]\right)^2$ is the objective of the Lift step of $\pi$, at most "
+    r"$\bar V^*(s)$; at $\pi=\bar\pi^*$ the target of every action is $\bar V^*(s)$ itself.",
+    kind="optimality",
+    shape=OPTIMALITY,
+    condition="value",
+    explanation=r"This is the temporal consistency that Section 4 derives; the printed target is what it becomes for $\pi=\bar\pi$. One sample is "
+    "enough: at the lift it has no variance, and before that its mean is a lower bound.",
+    amends="ecpo.eq9",
+)
+def the_regression_on_own_actions_finds_the_value(p: Problem) -> list[Check]:
+    """The mean of the targets is the policy's objective and stays below the value; at the lift they all are the value."""
+    tau, eta = p.tau, p.tau + p.tau_prime
+    value = surrogate(p.log_reference, p.action_values, tau, p.tau_prime)
+    mean = _consistent(p, p.log_policy, p.log_reference, p.action_values, tau, p.tau_prime)
+    objective = lift_objective(p.log_policy, p.log_reference, p.action_values, tau, p.tau_prime)
+    lift = log_lift(p.log_reference, p.action_values, tau, p.tau_prime)
+    targets = sampled_soft_value(shaped_returns(p.log_reference, p.action_values, tau), lift, row(eta))
+    scale = value_scale(p) + eta * size(p.log_policy)
+    return [
+        Check("objective", mean, "==", objective, scale=scale),
+        Check("below", mean, "<=", value, scale=scale),
+        Check("value", targets, "==", row(value), scale=scale),
+    ]
+
+
+the_regression_on_own_actions_finds_the_value.both_readings(
+    space=action_space(zeros=False, policy=Simplex(("n",), exponents=(-12, 0))),
+    assumptions=[DETERMINISTIC, "b is sampled from the policy", POSITIVE_ACTIONS, TEMPERATURES],
 )
 
 
