@@ -7,6 +7,7 @@ needs no simplification heuristics: an expression is 0 because it expands to 0.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any
 
 import sympy as sp
@@ -21,6 +22,13 @@ class NotProved(AssertionError):
 def _require_zero(expression: Any, what: str) -> None:
     if sp.expand(expression) != 0:
         raise NotProved(f"{what}: the difference of the two sides is {sp.expand(expression)}, not 0")
+
+
+def _require_nonnegative(expression: Any, variables: Sequence[Any], what: str) -> None:
+    """A quotient of polynomials without a negative coefficient is at least 0 wherever its variables are."""
+    quotient = [sp.Poly(part, *variables) for part in sp.fraction(sp.cancel(expression))]
+    if quotient[1].eval(dict.fromkeys(variables, 0)) <= 0 or any(c < 0 for part in quotient for c in part.coeffs()):
+        raise NotProved(f"{what} is {sp.cancel(expression)}, not a quotient of polynomials with positive coefficients")
 
 
 def _symbols(name: str, n: int) -> list[Any]:
@@ -167,3 +175,40 @@ def tree_recursion_identity() -> str:
         "products of x is the nested sum of Eq. 8; that eta times its logarithm is the optimum is the identity of "
         "Eq. 5."
     )
+
+
+def fitted_retrace_growth(
+    feature: Sequence[Sequence[int]], example: Callable[[Any, Any], tuple[Any, Any]], least: Fraction
+) -> Callable[[], str]:
+    """Return the proof that fitted Retrace multiplies its parameter by `least` or more (MPO, Sec. 4, footnote 2).
+
+    Action a leads to state a; the policy always takes action 1, the behaviour with probability beta, rewards are 0.
+    `feature` has one row for each state; `example` makes gamma and beta of two variables that are not negative.
+    """
+
+    def prove() -> str:
+        beta, gamma = sp.symbols("beta gamma", positive=True)
+        pairs = [(s, a) for s in range(2) for a in range(2)]
+        values = sp.Matrix([feature[s][a] for s, a in pairs])
+        evaluate = sp.Matrix(4, 4, lambda i, j: int(pairs[j] == (pairs[i][1], 1)))  # P^pi
+        traced = beta * evaluate  # P min(b, pi): the policy takes action 1 alone
+        targets = values + (sp.eye(4) - gamma * traced).LUsolve((gamma * evaluate - sp.eye(4)) * values)
+        taken = [1 - beta, beta]
+        weights = [taken[s] * taken[a] for s, a in pairs]
+        growth = sp.factor(_dot(weights, values, targets) / _dot(weights, values, values))
+        told = gamma * (1 - beta) * (2 + 2 * beta) / ((1 - gamma * beta) * (1 + 3 * beta))
+        _require_zero(sp.numer(sp.together(growth - told)), "the growth factor")
+        halved = growth.subs(beta, sp.Rational(1, 2)) - 6 * gamma / (5 * (2 - gamma))
+        _require_zero(sp.numer(sp.together(halved)), "the growth factor at beta = 1/2")
+        x, y = sp.symbols("x y", nonnegative=True)
+        discount, chance = example(x, y)
+        excess = growth.subs({gamma: discount, beta: chance}) - sp.Rational(least.numerator, least.denominator)
+        _require_nonnegative(excess, (x, y), f"the growth factor less {least}")
+        return (
+            "SymPy, 2 states and 2 actions, a witness: with the whole sum, each round multiplies w by gamma (1 - beta)"
+            "(2 + 2 beta) / ((1 - gamma beta)(1 + 3 beta)); at beta = 1/2 that is 6 gamma / (5 (2 - gamma)), above 1 "
+            f"for gamma > 10/11. For gamma = {discount} and beta = {chance} with x, y >= 0 the factor less {least} is "
+            "a quotient of polynomials in x and y without a negative coefficient."
+        )
+
+    return prove

@@ -25,9 +25,10 @@ from typing import Any
 from flint import ctx
 
 if not __package__:  # run as a script: the files beside this one are its package, wherever they lie
-    sys.modules["checker"] = importlib.util.module_from_spec(
-        importlib.util.spec_from_file_location("checker", Path(__file__).with_name("__init__.py"))  # type: ignore[arg-type]
-    )
+    beside = importlib.util.spec_from_file_location("checker", Path(__file__).with_name("__init__.py"))
+    assert beside is not None
+    assert beside.loader is not None
+    sys.modules["checker"] = importlib.util.module_from_spec(beside)
     __package__ = "checker"
 
 from . import (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -45,7 +46,8 @@ def hold(claim: str, expected: tuple[str, str], budget: Budget, monkeypatch: pyt
             assert accepted.startswith(f"{claim} {reading} {verdict}: ")
             for side in ("left", "right"):
                 assert certificate[side] != FORGED
-                with pytest.raises(checker.Rejected, match=f"^{side}: "):
+                told = f"{side}: '{FORGED}' where {certificate[side]!a} is expected"
+                with pytest.raises(checker.Rejected, match=f"^{re.escape(told)}$"):
                     checker.check(json.dumps(certificate | {side: FORGED}).encode())
 
 

@@ -97,11 +97,11 @@ INSTANCES: list[tuple[str, str, str, Any, list[int], dict[str, Any]]] = [
     ),
     ("soft_q.sec4.map", "<=", "a MAP action", other_peak, [], {"gap": "2/3", "other_gap": "5/4"}),
     (
-        "soft_q.appc1", "==", "substituted", without_temperature, [1],
+        "soft_q.appc1", "==", "substituted", without_temperature, [0],
         {
             "samples": [["0", "1"], ["1/2", "-1"]], "others": [["1", "1"], ["-1/3", "2"], ["0", "0"]],
             "gradients": [["1", "-2"], ["3", "1/2"]],
-            "jacobians": [[["1", "2"], ["0", "3"]], [["-1", "1"], ["2", "1/2"]], [["5", "-1"], ["1/3", "1"]]],
+            "jacobians": [[["2"], ["3"]], [["1"], ["1/2"]], [["-1"], ["1"]]],
             "bandwidth": "3/2", "alpha": "5/2",
         },
     ),
@@ -109,5 +109,4 @@ INSTANCES: list[tuple[str, str, str, Any, list[int], dict[str, Any]]] = [
 ]  # fmt: skip
 
 #: fields that cannot move the values of these certificates
-#: only one column of the derivatives of the samples moves the component that is shown
-IDLE: dict[str, set[str]] = {"soft_q.appc1": {"jacobians"}}
+IDLE: dict[str, set[str]] = {}

@@ -6,9 +6,9 @@ from collections import Counter
 
 from proofs_checks.claim import registry
 from tests.proofs_checks import (
-    test_mpo_proposition3,
+    test_mpo_proposition3_verdicts,
     test_mpo_section3_verdicts,
-    test_mpo_steps,
+    test_mpo_steps_verdicts,
     test_mpo_verdicts,
     test_soft_q_appendix_verdicts,
     test_soft_q_particles,
@@ -17,7 +17,7 @@ from tests.proofs_checks import (
 )
 
 TABLES = {
-    "mpo": [test_mpo_verdicts, test_mpo_section3_verdicts, test_mpo_steps, test_mpo_proposition3],
+    "mpo": [test_mpo_verdicts, test_mpo_section3_verdicts, test_mpo_steps_verdicts, test_mpo_proposition3_verdicts],
     "soft_q": [test_soft_q_verdicts, test_soft_q_sections, test_soft_q_appendix_verdicts, test_soft_q_particles],
 }
 

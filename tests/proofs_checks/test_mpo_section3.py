@@ -72,7 +72,7 @@ def strings(value: Any) -> Any:
 
 def sides(claim: str, reading: str, data: dict[str, Any], condition: str) -> tuple[list[Any], list[Any]]:
     """Both sides of a check in balls of 256 bits, flattened, their midpoints as mpf."""
-    found = registry()[claim].readings[reading]  # type: ignore[index]
+    found = registry()[claim].readings[reading]
     wanted = set(found.space.fields) | set(found.space.counts)
     instance = found.space.from_json({name: strings(v) for name, v in data.items() if name in wanted})
     with precision(256):

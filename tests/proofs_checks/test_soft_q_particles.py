@@ -6,7 +6,6 @@ Nothing here uses the library's formulas, except the last part, which plants fal
 from __future__ import annotations
 
 import copy
-import decimal
 import itertools
 import json
 import math
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mpmath import mp, mpf
+from mpmath import mp
 from scipy import integrate, stats
 
 from exactrl.formulas.particles import rbf_kernel
@@ -27,6 +26,7 @@ from proofs_checks.claims.soft_q import section4, section33
 from proofs_checks.claims.soft_q.matrices import times
 from proofs_checks.falsify import Budget, search
 from tests.proofs_checks import judging, soft_q_particles_certificates
+from tests.proofs_checks.second_routes import refuted
 
 SMALL = Budget(draws=200, generations=3, population=120, suspects=4, swept=1)
 SEEDS = range(8)
@@ -140,7 +140,7 @@ def test_the_counterexamples_refute_the_literal_reading_alone(claim: str, data: 
 
 def drawn(claim: str, reading: str, seed: int, **sizes: int) -> tuple[Any, Any]:
     """A batch of instances of a reading, and its checks by name."""
-    found = registry()[claim].readings[reading]  # type: ignore[index]
+    found = registry()[claim].readings[reading]
     batch = found.space.draw(np.random.default_rng(seed), 40, sizes)
     p = batch.problem()
     with np.errstate(all="ignore"):
@@ -162,10 +162,12 @@ def test_the_affine_step_by_moving_samples(seed: int) -> None:
         bend = h / alpha * ((pull + slope * m) ** 2 + (sigma * slope) ** 2) + 4 * slope**2
         step = share * rate / (bend + 2 * abs(slope) * rate + 1)
 
-        def divergence(t: float, a: Any = a, pull: float = pull, slope: float = slope) -> float:
+        def divergence(
+            t: float, a=a, pull=pull, slope=slope, sigma=sigma, c=c, h=h, alpha=alpha
+        ) -> float:  # the values of this round
             moved = a + t * (pull + slope * a)
-            density = -NOISE * NOISE / 2 - math.log(sigma * (1 + t * slope))  # noqa: B023
-            target = -h * (moved - c) ** 2 / (2 * alpha) + math.log(h / alpha) / 2  # noqa: B023
+            density = -NOISE * NOISE / 2 - math.log(sigma * (1 + t * slope))
+            target = -h * (moved - c) ** 2 / (2 * alpha) + math.log(h / alpha) / 2
             return float(WEIGHTS @ (density - target))
 
         size = 1 + abs(divergence(0)) + h / alpha * (m * m + c * c + sigma * sigma)
@@ -371,35 +373,7 @@ def test_verdicts(claim: str, monkeypatch: pytest.MonkeyPatch) -> None:
     judging.hold(claim, LITERAL_AND_INTENDED[claim], SMALL, monkeypatch)
 
 
-def number(value: Any) -> Any:
-    if isinstance(value, list):
-        return [number(part) for part in value]
-    return mpf(Fraction(value).numerator) / Fraction(value).denominator
-
-
-def printed(value: Any) -> str:
-    rounded = decimal.Context(prec=20, rounding=decimal.ROUND_HALF_UP).create_decimal(mp.nstr(mpf(value), 60))
-    if not rounded:
-        return "0"
-    sign, digits, exponent = rounded.as_tuple()
-    text = "".join(map(str, digits)).rstrip("0")
-    return "-" * sign + text[0] + ("." + text[1:] if text[1:] else "") + f"e{int(exponent) + len(digits) - 1}"
-
-
-def written() -> list[dict[str, Any]]:
-    certificates = []
-    with mp.workdps(60):
-        for claim, relation, condition, evaluate, component, x in soft_q_particles_certificates.INSTANCES:
-            left, right = map(printed, evaluate({name: number(value) for name, value in x.items()}, component))
-            certificates.append({
-                "schema": "exactrl.certificate/1", "claim": claim, "reading": "literal", "verdict": "refuted",
-                "instance": x, "condition": condition, "component": component, "left": left, "relation": relation,
-                "right": right, "precision": 128, "reason": None,
-            })  # fmt: skip
-    return certificates
-
-
-CERTIFICATES = written()
+CERTIFICATES = [refuted("literal", row) for row in soft_q_particles_certificates.INSTANCES]
 
 
 @pytest.mark.parametrize("certificate", CERTIFICATES, ids=[c["claim"] for c in CERTIFICATES])
@@ -414,40 +388,40 @@ def test_the_checker_and_the_library_have_the_values_of_the_second_route(certifi
 
 
 def moved(certificate: dict[str, Any]) -> Any:
-    """The certificate with one number of its instance doubled and one added, each in turn."""
+    """The certificate with one number of its instance doubled and a seventh added, each in turn."""
     for name, value in certificate["instance"].items():
         places = list(itertools.product(*(range(k) for k in np.shape(value)))) or [()]
         for place in places:
             changed = copy.deepcopy(certificate)
-            if not place:
-                changed["instance"][name] = str(2 * Fraction(value) + 1)
-            else:
-                target = changed["instance"][name]
-                for index in place[:-1]:
-                    target = target[index]
-                target[place[-1]] = str(2 * Fraction(target[place[-1]]) + 1)
-            if changed["instance"] != certificate["instance"]:
-                yield name, changed
+            target, key = changed["instance"], name
+            for index in place:
+                target, key = target[key], index
+            target[key] = str(2 * Fraction(target[key]) + Fraction(1, 7))
+            yield changed
 
 
 @pytest.mark.parametrize("certificate", CERTIFICATES, ids=[c["claim"] for c in CERTIFICATES])
 def test_every_number_of_a_certificate_counts(certificate: dict[str, Any]) -> None:
-    """Derivatives in the parameter that is not shown are the only numbers without an effect."""
-    for name, changed in moved(certificate):
-        if name == "jacobians":
-            unseen = copy.deepcopy(certificate["instance"]["jacobians"])
-            for rows in unseen:
-                for row in rows:
-                    row[0] = "0"
-            blanked = copy.deepcopy(changed["instance"]["jacobians"])
-            for rows in blanked:
-                for row in rows:
-                    row[0] = "0"
-            if blanked == unseen:
-                assert checker.check(json.dumps(changed).encode())
-                continue
+    for changed in moved(certificate):
+        assert changed["instance"] != certificate["instance"]
         with pytest.raises(checker.Rejected):
             checker.check(json.dumps(changed).encode())
+
+
+def test_every_parameter_has_a_component_of_its_own() -> None:
+    """With a second column of derivatives each component has its own sides, and those of the other one are refused."""
+    (row,) = (row for row in soft_q_particles_certificates.INSTANCES if row[0] == "soft_q.appc1")
+    *words, _, x = copy.deepcopy(row)
+    for rows in x["jacobians"]:
+        for entries in rows:
+            entries.append(str(2 * Fraction(entries[0]) + 1))
+    first, second = (refuted("literal", (*words, [column], x)) for column in (0, 1))
+    alone = next(c for c in CERTIFICATES if c["claim"] == "soft_q.appc1")
+    assert (first["left"], first["right"]) == (alone["left"], alone["right"])
+    for certificate, other in ((first, second), (second, first)):
+        assert checker.check(json.dumps(certificate).encode())
+        with pytest.raises(checker.Rejected, match=r"^left: "):
+            checker.check(json.dumps(certificate | {"component": other["component"]}).encode())
 
 
 def test_too_many_samples_are_refused() -> None:

@@ -364,7 +364,7 @@ TINY_ALPHA, HUGE_ALPHA = f"1/{10**9}", str(10**9)
 
 
 def outcome(claim: str, data: Any, reading: str = "intended") -> str:
-    judged_by = registry()[claim].readings[reading]  # type: ignore[index]
+    judged_by = registry()[claim].readings[reading]
     return certify.examine(judged_by, judged_by.space.from_json(data), most_bits=2048).outcome
 
 

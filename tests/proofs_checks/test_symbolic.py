@@ -11,22 +11,29 @@ from proofs_checks import symbolic
 from proofs_checks.claim import registry
 from proofs_checks.claims.mpo import section4_stability
 
+GROWTH = (section4_stability.FEATURE, section4_stability.example, section4_stability.GROWTH)
 PROOFS = {
     "lift, tau' = 0": symbolic.lift_identity(entropy=False, dynamics=False),
     "lift": symbolic.lift_identity(entropy=True, dynamics=False),
     "pmd monotone": symbolic.pmd_monotone_identity,
     "pmd slope": symbolic.pmd_slope_identity,
     "ecpo slope": symbolic.ecpo_slope_identity,
+    "three points": symbolic.three_point_identity,
     "softmax hessian": symbolic.softmax_hessian,
     "tree recursion": symbolic.tree_recursion_identity,
+    "retrace growth": symbolic.fitted_retrace_growth(*GROWTH),
+}
+SIZES = dict.fromkeys(PROOFS, "n = 2, 3, 4") | {
+    "softmax hessian": "2, 3 and 4 actions",
+    "tree recursion": "two-step trees with 2 and 3 actions",
+    "retrace growth": "2 states and 2 actions",
 }
 
 
 @pytest.mark.parametrize("name", PROOFS)
 def test_each_proof_goes_through_and_says_what_it_covers(name):
     text = PROOFS[name]()
-    assert text.startswith("SymPy, ")
-    assert any(size in text for size in ("n = 2, 3, 4", "2, 3 and 4", "2 and 3"))
+    assert text.startswith(f"SymPy, {SIZES[name]}")
     assert text.endswith(".")
 
 
@@ -63,16 +70,32 @@ def test_a_difference_that_is_not_zero_is_named():
 def test_every_proof_of_a_claim_is_one_of_these():
     proofs = {r.proof for c in registry().values() for r in c.readings.values() if r.proof is not None}
     names = {getattr(p, "__qualname__", "").split(".")[0] for p in proofs}
-    beside_their_claims = {"prove_the_growth"}
-    assert names <= {name for name in dir(symbolic) if not name.startswith("_")} | beside_their_claims
+    assert names <= {getattr(p, "__qualname__", "").split(".")[0] for p in PROOFS.values()}
     assert len(names) >= 4
 
 
-def test_the_growth_of_fitted_retrace_is_proved_and_no_larger_one(monkeypatch):
-    assert "66/65" in section4_stability.prove_the_growth()
-    monkeypatch.setattr(section4_stability, "GROWTH", Fraction(67, 65))
-    with pytest.raises(symbolic.NotProved, match="positive coefficients"):
-        section4_stability.prove_the_growth()
+def test_the_growth_of_fitted_retrace_is_proved_and_no_larger_one():
+    feature, example, growth = GROWTH
+    assert f"less {growth} is a quotient" in PROOFS["retrace growth"]()
+    with pytest.raises(symbolic.NotProved, match=r"^the growth factor less 67/65 is .* with positive coefficients$"):
+        symbolic.fitted_retrace_growth(feature, example, Fraction(67, 65))()
+
+
+def test_the_growth_is_that_of_this_feature_and_this_family():
+    """Three times as large in the second state, or a discount from 10/11 on, and the words no longer fit."""
+    feature, example, growth = GROWTH
+    with pytest.raises(symbolic.NotProved, match=r"^the growth factor: the difference of the two sides is"):
+        symbolic.fitted_retrace_growth(((0, 1), (0, 3)), example, growth)()
+    with pytest.raises(symbolic.NotProved, match="with positive coefficients"):
+        symbolic.fitted_retrace_growth(feature, lambda x, y: (1 - 1 / (11 + x), 1 / (2 + y)), growth)()
+
+
+def test_a_quotient_of_nonnegative_polynomials():
+    x, y = sympy.symbols("x y", nonnegative=True)
+    symbolic._require_nonnegative((x + y**2) / (1 + x), (x, y), "the quotient")
+    for negative in ((x - y) / (1 + x), 1 / (x - 1), -1 / (1 + x), 1 / x):
+        with pytest.raises(symbolic.NotProved, match=r"^the quotient is .*, not a quotient of polynomials"):
+            symbolic._require_nonnegative(negative, (x, y), "the quotient")
 
 
 # ------------------------------------------------------------------------------ the same identities in plain numbers

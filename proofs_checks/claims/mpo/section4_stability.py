@@ -18,16 +18,16 @@ from exactrl.number_systems import namespace
 from proofs_checks.claim import EXISTENCE, Check, claim
 from proofs_checks.fields import NonNegative, Positive
 from proofs_checks.instances import Problem, Space
-from proofs_checks.symbolic import NotProved
+from proofs_checks.symbolic import fitted_retrace_growth
 
 FEATURE = ((0, 1), (0, 2))
 NEXT_STATES = ((1, 0), (0, 1), (1, 0), (0, 1))  # rows (s, a)
 GROWTH = Fraction(66, 65)  # at a discount of 11/12 and beta = 1/2, where it is least
 
 
-def _example(p: Problem) -> tuple[Any, Any]:
+def example(patience: Any, rarity: Any) -> tuple[Any, Any]:
     """The discount, 11/12 or more, and the behaviour's probability of the second action, 1/2 or less."""
-    return 1 - 1 / (12 + p.patience), 1 / (2 + p.rarity)
+    return 1 - 1 / (12 + patience), 1 / (2 + rarity)
 
 
 def _weights(chance: Any) -> Any:
@@ -56,35 +56,6 @@ def _next_parameter(parameter: Any, discount: Any, chance: Any, *, steps: int) -
     return _fitted(_weights(chance), targets)
 
 
-def prove_the_growth() -> str:
-    """The growth factor of the whole sum, by SymPy, and that it is at least 66/65 all over the family."""
-    import sympy as sp
-
-    chance, discount = sp.symbols("beta gamma", positive=True)
-    pairs = [(s, a) for s in range(2) for a in range(2)]
-    feature = sp.Matrix([FEATURE[s][a] for s, a in pairs])
-    evaluate = sp.Matrix(4, 4, lambda i, j: int(pairs[j] == (pairs[i][1], 1)))  # P^pi
-    traced = chance * evaluate  # P min(b, pi): the policy takes the second action alone
-    targets = feature + (sp.eye(4) - discount * traced).LUsolve((discount * evaluate - sp.eye(4)) * feature)
-    weights = sp.Matrix([(chance if s else 1 - chance) * (chance if a else 1 - chance) for s, a in pairs])
-    top = sum(w * x * t for w, x, t in zip(weights, feature, targets, strict=True))
-    growth = sp.factor(top / sum(w * x * x for w, x in zip(weights, feature, strict=True)))
-    expected = discount * (1 - chance) * (2 + 2 * chance) / ((1 - discount * chance) * (1 + 3 * chance))
-    if sp.cancel(growth - expected) != 0:
-        raise NotProved(f"the growth factor is {growth}, not {expected}")
-    patience, rarity = sp.symbols("x y", nonnegative=True)
-    drawn = growth.subs({discount: 1 - 1 / (12 + patience), chance: 1 / (2 + rarity)})
-    excess = sp.fraction(sp.cancel(drawn - sp.Rational(GROWTH.numerator, GROWTH.denominator)))
-    if not all(c >= 0 for part in excess for c in sp.Poly(part, patience, rarity).coeffs()):
-        raise NotProved(f"the growth factor less {GROWTH} is {excess}, not a quotient of positive coefficients")
-    return (
-        "A witness proves it. SymPy: with the whole sum, each round multiplies w by gamma (1 - beta)(2 + 2 beta) / "
-        "((1 - gamma beta)(1 + 3 beta)); at beta = 1/2 that is 6 gamma / (5 (2 - gamma)), above 1 for gamma > 10/11. For "
-        "gamma = 1 - 1/(12 + x) and beta = 1/(2 + y) the factor less 66/65 is a quotient of polynomials in x and y without "
-        "a negative coefficient."
-    )
-
-
 @claim(
     "mpo.sec4.footnote2",
     where="Sec. 4, footnote 2",
@@ -102,7 +73,7 @@ def prove_the_growth() -> str:
 def the_parameter_grows(p: Problem) -> list[Check]:
     """One round from a positive parameter, one instance after the other."""
     xp = namespace(p.parameter)
-    examples = (p.parameter, *_example(p))
+    examples = (p.parameter, *example(p.patience, p.rarity))
     if p.parameter.ndim == 0:
         after = _next_parameter(*examples, steps=p.steps)
     else:
@@ -130,6 +101,6 @@ the_parameter_grows.both_readings(
         "Retrace with gamma before the expectation (the print of Eq. 13 lacks it)",
         "gamma = 1 - 1/(12 + patience), beta = 1/(2 + rarity)",
     ],
-    proof=prove_the_growth,
+    proof=fitted_retrace_growth(FEATURE, example, GROWTH),
     effort=0.03,
 )
