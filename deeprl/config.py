@@ -52,7 +52,7 @@ class Config:
     checkpoint_interval: int = option(10_000, "steps between checkpoints (0: none, the run cannot be resumed)", least=0)
     q_limit: float = option(1e6, "stop when the mean Q-value of a batch is further from 0 than this", least=0)
     device: str = option("cpu", "cpu or cuda", choices=("cpu", "cuda"))
-    compile: bool = option(False, "compile the update: half a minute or more at the start, then faster")
+    compile: bool = option(False, "compile the update: half a minute or more, once for a machine, then faster")
     threads: int = option(1, "torch's threads in a process", least=1)
     tensorboard: bool = option(True, "write TensorBoard events")
     capture_video: bool = option(False, "record one episode at every evaluation")

@@ -111,7 +111,9 @@ class Categorical:
 
     def draw(self, output: Tensor, noise: Tensor) -> Tensor:
         below = output.softmax(dim=-1).cumsum(dim=-1)[..., :-1] <= noise
-        return torch.nn.functional.one_hot(below.sum(dim=-1), self.actions).to(output.dtype)
+        # Not `one_hot`, which looks at its argument: a trace of the update cannot wait for numbers.
+        places = torch.arange(self.actions, device=output.device)
+        return (below.sum(dim=-1, keepdim=True) == places).to(output.dtype)
 
     def log_density(self, output: Tensor, origin: Tensor) -> Tensor:
         # Where the origin is 0 the logarithm may be -inf: picked out, not multiplied away.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from deeprl.config import Config
@@ -88,3 +90,28 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+@contextlib.contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say what takes so long; on a terminal with the seconds that it has taken, elsewhere once."""
+    if not sys.stderr.isatty():
+        print(f"{what} ...", file=sys.stderr, flush=True)
+        yield
+        return
+    started, over = time.monotonic(), threading.Event()
+
+    def show() -> None:
+        while not over.wait(REFRESH):
+            sys.stderr.write(f"\r\x1b[K{what}: {time.monotonic() - started:.0f} s")
+            sys.stderr.flush()
+
+    clock = threading.Thread(target=show, daemon=True)
+    clock.start()
+    try:
+        yield
+    finally:
+        over.set()
+        clock.join()
+        sys.stderr.write(f"\r\x1b[K{what}: {time.monotonic() - started:.0f} s\n")
+        sys.stderr.flush()

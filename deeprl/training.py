@@ -61,7 +61,9 @@ class Trainer:
         )
         self.algorithm: Algorithm = kind(config, spaces.observation_size, spaces.actions, discrete=spaces.discrete)
         if config.compile:
-            self.algorithm.compile()
+            from deeprl.compilation import compiled
+
+            self.algorithm.differentiate = compiled(self.algorithm, config.seeds, self.device)
         states = [self.algorithm.initial_state(member.generator) for member in self.members]
         self.state = (State.stack(states) if len(states) > 1 else states[0]).to(self.device)
         self._update = self._captured() if self.device.type == "cuda" else self.algorithm.update

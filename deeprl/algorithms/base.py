@@ -118,7 +118,8 @@ class Algorithm:
     def __post_init__(self) -> None:
         self.policy = self._policy()
         self.networks = {**self._networks(), **self.networks}
-        self._differentiate: Callable[..., tuple[tuple[Tensor, ...], Metrics]] = self._gradients
+        # `gradients`, or the same compiled.
+        self.differentiate: Callable[..., tuple[tuple[Tensor, ...], Metrics]] = self.gradients
 
     # ------------------------------------------------------------------------------------ what an algorithm fills in
 
@@ -185,21 +186,17 @@ class Algorithm:
 
     def step(self, state: State, batch: Batch, noise: Noise, trained: tuple[str, ...]) -> Metrics:
         """The part of an update that runs on the device: gradients, one optimiser step, targets."""
-        gradients, metrics = self._differentiate(state, batch, noise, trained)
+        gradients, metrics = self.differentiate(state, batch, noise, trained)
         self._apply(state, gradients, trained)
         return metrics
 
     def before_update(self, state: State) -> None:
         """Do what happens between updates and needs no gradient."""
 
-    def compile(self) -> None:
-        """Compile losses and gradients, a graph for each set of trained networks."""
-        torch._dynamo.config.trace_autograd_ops = True
-        self._differentiate = torch.compile(self._gradients, fullgraph=True, dynamic=False)
-
-    def _gradients(
+    def gradients(
         self, state: State, batch: Batch, noise: Noise, trained: tuple[str, ...]
     ) -> tuple[tuple[Tensor, ...], Metrics]:
+        """The gradients of the losses, one a leaf of what is trained, and the metrics."""
         loss, metrics = self.losses(state, batch, noise, trained)
         leaves = [leaf for name in trained for leaf in state.parameters[name].leaves]
         gradients = torch.autograd.grad(loss, leaves)
