@@ -112,7 +112,7 @@ def jobs() -> list[Job]:
             found.append(Job("hopper-50k", label, seed, "ecac", "Hopper-v5", 50_000, variants[label][1]))
     for env_id in MUJOCO:
         for label, (algorithm, options) in variants.items():
-            if algorithm != "ddpg":
+            if label not in ("ddpg", "ecac-exponential"):
                 for seed in (1, 2, 3):
                     suite = f"{env_id.split('-')[0].lower()}-1m"
                     found.append(Job(suite, label, seed, algorithm, env_id, 1_000_000, (*LARGE, *options)))

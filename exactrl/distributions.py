@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from exactrl.entries import FloatArray, FractionArray, Numbers, entry, read_numbers
 from exactrl.errors import ExactRLError
-from exactrl.number_systems.rationals import float_logs
 
 __all__ = ["ROW_TOLERANCE", "check_log_distributions", "finite_array", "index_array", "log_distributions"]
 
@@ -65,8 +64,7 @@ def log_distributions(name: str, probabilities: Any) -> FloatArray:
         _refuse_inexact_rows(name, numbers.fractions())
     else:
         _refuse_bad_rows(name, numbers.floats.sum(axis=-1))
-    with np.errstate(divide="ignore"):
-        logs = np.log(numbers.floats) if numbers.given is None else float_logs(numbers.given)
+    logs = numbers.logs()
     logs.setflags(write=False)
     return logs
 

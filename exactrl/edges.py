@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from exactrl.entries import Numbers
 from exactrl.mdp import FiniteMDP
-from exactrl.number_systems.rationals import float_logs
 from exactrl.tables import SparseTable
 
 Floats = NDArray[np.float64]
@@ -52,7 +51,7 @@ class Edges:
         reward = _edge_rewards(parts["rewards"], row, target, mdp.n_states)
         return cls(
             source, action, target, probability, reward, parts["initial"],
-            _logs(probability), _logs(parts["initial"]), np.cumsum(out) - out, out,
+            probability.logs(), parts["initial"].logs(), np.cumsum(out) - out, out,
         )  # fmt: skip
 
     @cached_property
@@ -85,11 +84,6 @@ def ragged(first: Ints, lengths: Ints) -> tuple[Ints, Ints]:
     position = np.repeat(np.arange(len(lengths)), lengths)
     before = np.cumsum(lengths) - lengths
     return position, np.arange(len(position)) + (first - before)[position]
-
-
-def _logs(numbers: Numbers) -> Floats:
-    with np.errstate(divide="ignore"):
-        return np.log(numbers.floats) if numbers.given is None else float_logs(numbers.given)
 
 
 def _positive(table: Numbers | SparseTable, n_states: int) -> tuple[Ints, Ints, Numbers]:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exactrl.errors import ExactRLError
+from exactrl.number_systems.rationals import float_logs
 
 __all__ = ["FloatArray", "FractionArray", "Numbers", "entry", "fractions_of", "read_number", "read_numbers", "short"]
 
@@ -59,6 +60,11 @@ class Numbers:
     def fractions(self) -> FractionArray:
         """The exact values as Fractions, read-only, of the same shape; entries must be finite."""
         return fractions_of(self.floats) if self.given is None else self.given
+
+    def logs(self) -> FloatArray:
+        """Their logarithms in float64: -inf for an exact zero only, where they are exact."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.floats) if self.given is None else float_logs(self.given)
 
     def apply(self, rearrange: Callable[[NDArray[Any]], NDArray[Any]]) -> Numbers:
         """The same numbers in another arrangement (reshape, indexing), floats and Fractions alike, copied."""

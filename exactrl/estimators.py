@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from exactrl.errors import ExactRLError
 from exactrl.formulas import expectation, log_boltzmann
+from exactrl.formulas.multisets import log_orders
 from exactrl.number_systems import A, Namespace, namespace
 
 __all__ = ["MOST_MULTISETS", "expected_weights", "normalised_expectation", "self_normalised_expectation"]
@@ -65,13 +66,11 @@ def expected_weights(log_reference: A, weights_exponent: A, samples: int) -> A:
     drawn = np.flatnonzero(~np.asarray(never).reshape(-1, never.shape[-1]).all(axis=0))
     _refuse_too_many(len(drawn), samples)
     log_counts = xp.log(xp.asarray(np.arange(samples + 1)))
-    log_factorials = _log_factorials(xp, samples)
     total: A = xp.asarray(np.zeros(never.shape))
     for counts in _multisets(drawn, never.shape[-1], samples):
         powers = xp.sum(xp.scaled_log(xp.asarray(counts), log_reference[..., None, :]))
-        multinomial = log_factorials[samples] - xp.sum(log_factorials[counts])
         shares = log_boltzmann(log_counts[counts] + exponent[..., None, :], 1)
-        probability = xp.exp(multinomial + powers)
+        probability = xp.exp(log_orders(xp, counts) + powers)
         total = total + xp.sum(xp.weighted(probability[..., None], xp.exp(shares)), axis=-2)
     return total
 
@@ -115,13 +114,6 @@ def _refuse_too_many(outcomes: int, samples: int) -> None:
             f"{samples} samples of {outcomes} trajectories make {count} multisets: expected at most {MOST_MULTISETS}; "
             "take fewer samples or a smaller problem"
         )
-
-
-def _log_factorials(xp: Namespace[Any], largest: int) -> Any:
-    terms = [xp.asarray(0.0)]
-    for k in range(1, largest + 1):
-        terms.append(terms[-1] + xp.log(xp.asarray(k)))
-    return xp.stack(terms)
 
 
 def _multisets(drawn: NDArray[np.intp], n: int, samples: int) -> Iterator[NDArray[np.int64]]:

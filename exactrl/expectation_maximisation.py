@@ -39,6 +39,7 @@ from exactrl.entries import FloatArray, read_number
 from exactrl.errors import ExactRLError
 from exactrl.estep import read_radius, read_weights, solve_estep
 from exactrl.formulas import lift_objective, log_boltzmann, soft_value
+from exactrl.formulas.joint_ascent import mstep_direction
 from exactrl.formulas.mpo import expected_kl, log_estep
 from exactrl.mstep import SoftmaxFeatures, TableClass, Tables, constrained_mstep, penalised_mstep
 
@@ -156,8 +157,8 @@ class GradientMStep:
 
     def __call__(self, log_q: FloatArray, log_policy: FloatArray, weights: FloatArray) -> FloatArray:
         r"""Return the new log-policy (S, A); adding $\phi^\top\Delta\theta$ to the logits needs no theta."""
-        change = np.einsum("s,sa,sad->d", weights, np.exp(log_q) - np.exp(log_policy), self.features)
-        return log_boltzmann(log_policy + self.features @ (self.step * change), 1.0)
+        change = self.step * mstep_direction(log_q, log_policy, self.features, weights)
+        return log_boltzmann(log_policy + self.features @ change, 1.0)
 
 
 EStepRule: TypeAlias = SoftEStep | ConstrainedEStep | FullEStep

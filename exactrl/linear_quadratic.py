@@ -131,15 +131,7 @@ def _recursion(problem: LinearQuadratic, horizon: int, temperature: Any, numbers
 
 
 def _covariance(curvature: Any, alpha: Any) -> tuple[Any, Any]:
-    size = curvature.shape[-1]
-    identity: Any = np.array([[Fraction(int(i == j)) for j in range(size)] for i in range(size)], dtype=object)
-    if namespace(curvature).name == "balls":
-        from exactrl.number_systems.balls import Balls
-
-        identity = Balls(identity)
-    elif curvature.dtype != object:
-        identity = identity.astype(float)
-    inverse, pivots = eliminate(curvature, identity)
+    inverse, pivots = eliminate(curvature, namespace(curvature).identity(curvature.shape[-1]))
     return alpha / 2 * inverse, pivots
 
 

@@ -16,10 +16,10 @@ import numpy as np
 
 from exactrl.entries import Numbers, entry, read_number, read_numbers, short
 from exactrl.errors import ExactRLError
-from exactrl.formulas.evaluation import expected_next, lookahead, next_mass, policy_kernel
+from exactrl.formulas.chains import discounted_system, expected_next, next_mass, policy_kernel
+from exactrl.formulas.evaluation import lookahead
 from exactrl.mdp import FiniteMDP
 from exactrl.number_systems import namespace
-from exactrl.number_systems.rationals import float_logs
 
 __all__ = [
     "BallTables",
@@ -103,8 +103,7 @@ class FloatTables:
 
     def logs(self, numbers: Numbers) -> Any:
         """Their logarithms, -inf for an exact zero."""
-        with np.errstate(divide="ignore"):
-            return np.log(numbers.floats) if numbers.given is None else float_logs(numbers.given)
+        return numbers.logs()
 
     def lookahead(self, values: Any) -> Any:
         """Q = r + gamma P V, (S, A)."""
@@ -119,9 +118,7 @@ class FloatTables:
     def kernel(self, policy: Any) -> Any:
         """The chain of a policy (S, A): dense (S, S), or sparse where the model is."""
         if not self.mdp.is_sparse:
-            states, actions = policy.shape
-            products = policy[:, None, :] @ self.transitions.reshape(states, actions, states)
-            return products[:, 0, :]
+            return policy_kernel(policy, self.transitions)
         from scipy.sparse import csr_array
 
         rows = np.arange(0, policy.size + 1, self.mdp.n_actions)
@@ -145,7 +142,7 @@ class FloatTables:
 
             return spsolve((eye_array(states) - self.discount * kernel).tocsc(), right)
         dense = kernel.toarray() if self.mdp.is_sparse else kernel
-        return np.linalg.solve(np.eye(states) - self.discount * dense, right)
+        return np.linalg.solve(discounted_system(dense, self.discount), right)
 
 
 class RationalTables(FloatTables):
@@ -186,8 +183,7 @@ class RationalTables(FloatTables):
             return fmpq_mat(rows, columns, [fmpq(x.numerator, x.denominator) for x in values.reshape(-1).tolist()])
 
         size = len(right)
-        system = np.array(_identity(size), dtype=object) - self.discount * kernel
-        found = matrix(size, size, system).solve(matrix(size, 1, right))
+        found = matrix(size, size, discounted_system(kernel, self.discount)).solve(matrix(size, 1, right))
         return np.array([Fraction(int(x.numer()), int(x.denom())) for x in found.entries()] + [None], dtype=object)[:-1]
 
 
@@ -222,18 +218,13 @@ class BallTables(RationalTables):
         """The solution x of x - gamma kernel x = right, by elimination."""
         from flint import arb_mat
 
-        size = len(right)
-        system = self._balls(_identity(size)) - self.discount * kernel
-        found = system.matrix().solve(arb_mat(size, 1, right.data.tolist()))
+        system = discounted_system(kernel, self.discount)
+        found = system.matrix().solve(arb_mat(len(right), 1, right.data.tolist()))
         return self._balls(np.array(found.entries(), dtype=object))
 
 
 def _shown(alpha: Fraction | float) -> str:
     return f"{alpha:g}" if isinstance(alpha, float) else short(alpha)
-
-
-def _identity(size: int) -> list[list[int]]:
-    return [[int(i == j) for j in range(size)] for i in range(size)]
 
 
 def tables_of(mdp: FiniteMDP, numbers: NumberSystem) -> FloatTables:

@@ -15,6 +15,7 @@ import numpy as np
 from exactrl.distributions import finite_array
 from exactrl.entries import FloatArray, read_number
 from exactrl.errors import ExactRLError
+from exactrl.formulas.chains import discounted_system
 from exactrl.formulas.retrace import retrace_kernel, retrace_operator
 from exactrl.mdp import FiniteMDP
 from exactrl.policies import as_log_policy
@@ -66,6 +67,6 @@ def retrace(
     if steps is not None:
         return truncated(int(steps))
     first = truncated(1) - values
-    kernel = mdp.discount * retrace_kernel(table, log_policy, log_behaviour, decay)
-    total = np.linalg.solve(np.eye(values.size) - kernel, first.ravel())
+    system = discounted_system(retrace_kernel(table, log_policy, log_behaviour, decay), mdp.discount)
+    total = np.linalg.solve(system, first.ravel())
     return values + total.reshape(shape)

@@ -131,8 +131,4 @@ class _BallOperator:
         return correction if all(x.is_finite() for x in correction.data) else residual
 
     def _greedy(self, q: Any) -> Any:
-        if not isinstance(self.alpha, int):
-            return self.xp.exp(log_soft_greedy(self.xp.midpoint(q), self.alpha, self.log_base))
-        allowed = q if self.log_base is None else self.xp.where(self.log_base == -math.inf, -math.inf, q)
-        best = self.xp.argmin(-self.xp.midpoint(allowed))
-        return self.xp.asarray((best[:, None] == np.arange(q.shape[-1])).astype(int))
+        return self.xp.exp(log_soft_greedy(self.xp.midpoint(q), self.alpha, self.log_base))

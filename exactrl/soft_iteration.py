@@ -146,11 +146,7 @@ class _Operator:
 
     def log_policy(self, q: FloatArray) -> FloatArray:
         """The soft greedy policy; for alpha = 0 the first of the best actions."""
-        if self.alpha:
-            return log_soft_greedy(q, self.alpha, self.log_base)
-        allowed = q if self.log_base is None else np.where(np.isneginf(self.log_base), -np.inf, q)
-        best = allowed.argmax(axis=-1)[..., None] == np.arange(q.shape[-1])
-        return np.where(best, 0.0, -np.inf)
+        return log_soft_greedy(q, self.alpha, self.log_base)
 
     def newton(self, step: _Step) -> FloatArray:
         """The value of the soft greedy policy: TV = V + residual, and the residual again through its chain."""

@@ -24,7 +24,7 @@ from exactrl.edges import Edges
 from exactrl.entries import read_number
 from exactrl.enumeration import Block, Blocks, Steps, listing
 from exactrl.errors import ExactRLError
-from exactrl.formulas import log_lift, soft_value, surrogate, total_temperature
+from exactrl.formulas import expectation, log_boltzmann, log_lift, soft_value, surrogate, total_temperature
 from exactrl.mdp import FiniteMDP
 from exactrl.policies import as_log_policy
 from exactrl.recursion import Recursion
@@ -133,8 +133,7 @@ class TrajectorySpace:
             if values[-1] == math.inf:
                 raise ExactRLError("the lift does not exist: tau is negative and a trajectory has probability zero")
             returns.append(0.0 if values[-1] == -math.inf else _lifted_mean(block, tau, tau_prime))
-        total = float(soft_value(np.array(values), temperature))
-        return float(np.sum(np.exp((np.array(values) - total) / temperature) * np.array(returns)))
+        return float(expectation(log_boltzmann(np.array(values), temperature), np.array(returns)))
 
     def enumerate(self, policy: Any) -> Trajectories:
         """List every trajectory with its log policy probability, return and log dynamics.
@@ -185,8 +184,7 @@ class TrajectorySpace:
 
 def _mean(block: Block, values: Floats) -> float:
     """Sum values over a block with the weights of its trajectories; those of weight zero may hold infinities."""
-    weight = np.exp(block.log_policy + block.log_dynamics)
-    return float(np.sum(weight * np.where(weight > 0, values, 0.0)))
+    return float(expectation(block.log_policy + block.log_dynamics, values))
 
 
 def _surrogate(block: Block, tau: float, tau_prime: float) -> float:
@@ -195,7 +193,7 @@ def _surrogate(block: Block, tau: float, tau_prime: float) -> float:
 
 def _lifted_mean(block: Block, tau: float, tau_prime: float) -> float:
     log_density = log_lift(block.log_policy, block.returns, tau, tau_prime, block.log_dynamics)
-    return float(np.sum(np.exp(log_density + block.log_dynamics) * block.returns))
+    return float(expectation(log_density + block.log_dynamics, block.returns))
 
 
 def _finite(name: str, value: Any) -> float:

@@ -19,10 +19,9 @@ from exactrl.formulas import (
     expectation,
     lift_weights,
     log_lift,
-    shaped_returns,
-    soft_value,
+    sampled_soft_value,
+    softmax_scores,
     surrogate,
-    total_temperature,
 )
 from exactrl.mirror_descent import ecpo, regret, theorem1_bound, theorem1_schedule
 from exactrl.policy_classes import FiniteFamily, Simplex
@@ -76,7 +75,7 @@ def _estimator(claim_id: str) -> Illustration:
     tau, tau_prime = 0.5, 0.25
     log_reference, returns = np.log(_fractions([6, 3, 1])), np.array([0.0, 1.0, 2.0])
     policy = _fractions([1, 1, 1])
-    scores = policy - np.eye(3)  # row rho holds -grad log pi(rho): component j is pi(j) - 1[rho = j]
+    scores = -softmax_scores(policy)  # row rho holds -grad log pi(rho)
     exponent = lift_weights(log_reference, returns, tau, tau_prime)
     means = np.array([self_normalised_expectation(log_reference, exponent, scores, samples) for samples in SAMPLES])
     truth = expectation(log_lift(log_reference, returns, tau, tau_prime), scores.T)
@@ -187,12 +186,7 @@ def _upper_bound(claim_id: str) -> Illustration:
 def _one_sample(claim_id: str) -> Illustration:
     """The soft optimal value and the expectation of its one-sample estimate at one state, against tau."""
     log_reference, action_values, tau_prime = np.log(_fractions([5, 3, 2])), np.array([0.0, 1.0, 3.0]), 0.5
-    value, estimate = [], []
-    for tau in TEMPERATURES:
-        total = total_temperature(tau, tau_prime)
-        value.append(float(soft_value(shaped_returns(log_reference, action_values, tau), total)))
-        sample = total * lift_weights(log_reference, action_values, tau, tau_prime)  # Q - tau' log of the reference
-        estimate.append(float(expectation(log_reference, sample)))
+    estimate = float(expectation(log_reference, sampled_soft_value(action_values, log_reference, tau_prime)))
     return Illustration(
         claim_id,
         "value",
@@ -201,7 +195,11 @@ def _one_sample(claim_id: str) -> Illustration:
         "$\\bar Q^*(s,a)-\\tau'\\log\\bar\\pi(a\\mid s)$ over $a\\sim\\bar\\pi$. "
         "The estimate lies below the value at every $\\tau$ and meets it "
         "only as $\\tau\\to\\infty$. $\\bar\\pi=(5,3,2)/10$, $\\bar Q^*=(0,1,3)$, $\\tau'=1/2$.",
-        {"tau": _column(TEMPERATURES), "soft_value": value, "estimate": estimate},
+        {
+            "tau": _column(TEMPERATURES),
+            "soft_value": [float(surrogate(log_reference, action_values, tau, tau_prime)) for tau in TEMPERATURES],
+            "estimate": [estimate] * len(TEMPERATURES),
+        },
     )
 
 

@@ -147,8 +147,8 @@ ECAC = Facts(
     "tests/bridge/test_ecac.py",
     (
         (
-            "Every update equals the exact one, repaired and as printed, every mean over actions a sum over the "
-            "reference.",
+            "Every update equals the exact one, in all three ways to learn the value; every mean over the reference's "
+            "actions is a sum.",
             "test_the_update_is_the_exact_one",
         ),
         (
@@ -156,7 +156,7 @@ ECAC = Facts(
             "test_the_policys_gradient_is_that_of_the_divergence_from_the_lift",
         ),
         (
-            "With a fixed reference the repaired update rests at the soft optimal value of Eq. 8, found by soft value "
+            "With a fixed reference both repairs rest at the soft optimal value of Eq. 8, found by soft value "
             "iteration.",
             "test_the_repaired_update_rests_at_the_soft_optimal_value_of_eq_8",
         ),

@@ -88,7 +88,8 @@ def regret(
 
 @report.command(
     epilog="Examples:  exactrl report monotonicity --problem chain   |   "
-    "exactrl report monotonicity --env-id FrozenLake-v1 --tau 0.1 --tau-prime 0.02"
+    "exactrl report monotonicity --env-id FrozenLake-v1 --tau 0.1 --tau-prime 0.02   |   "
+    "exactrl report monotonicity --family mpo --mdp model.json"
 )
 @_shared("report-monotonicity")
 @click.option("--tau", type=FLOAT, default=0.2, show_default=True, help="Temperature of the relative entropy.")
@@ -108,7 +109,8 @@ def monotonicity(
 ) -> None:  # fmt: skip
     """Which objective rises and which falls along the exact iterations: ECPO and PMD; MPO and policy iteration.
 
-    ECPO and PMD act on episodes of --horizon actions, MPO and policy iteration on the same model discounted.
+    ECPO and PMD act on episodes of --horizon actions, MPO and policy iteration on the same model discounted, without a
+    horizon; so a model that has none is one for --family mpo.
     Exit status: 0 done, 2 bad input.
     """
     _one_thread()

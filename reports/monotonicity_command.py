@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from exactrl.errors import ExactRLError
+from exactrl.mdp import FiniteMDP
 from exactrl.studies import improvement as second
 from exactrl.studies import monotonicity as first
-from exactrl.studies.discounted import discounted, read_discount
-from exactrl.studies.problems import choose_problem
+from exactrl.studies.discounted import DiscountedProblem, discounted, read_discount
+from exactrl.studies.problems import StudyProblem, check_source, choose_problem
 from reports.commands import _prepare, _progress, _settings
 from reports.improvement import improvement_section
 from reports.monotonicity import monotonicity_section
@@ -32,15 +33,14 @@ def run(
     if family not in FAMILIES:
         raise ExactRLError(f"--family is {family!r}: expected one of {', '.join(FAMILIES)}")
     read_discount(discount)
-    chosen = choose_problem(problem, env_id, mdp, horizon=horizon, seed=options.seed)
-    endless = discounted(chosen.name, chosen.mdp, discount) if family != "ecpo" else None
+    name, chosen, endless = _problems(problem, env_id, mdp, horizon, discount, family, options.seed)
     if endless is not None:
         second.refuse_large(endless)
     _prepare(out)
     sections, study = [], dict[str, Any]()
-    pieces = (first.pieces_of(chosen) if family != "mpo" else 0) + (second.pieces_of(improvement) if endless else 0)
+    pieces = (first.pieces_of(chosen) if chosen else 0) + (second.pieces_of(improvement) if endless else 0)
     with _progress(pieces) as advance:
-        if family != "mpo":
+        if chosen is not None:
             episodes = first.study_monotonicity(chosen, options, advance)
             study |= asdict(episodes)
             sections.append(monotonicity_section(chosen, options, episodes))
@@ -50,5 +50,22 @@ def run(
             sections.append(improvement_section(endless, improvement, rises))
     given = source | {"horizon": horizon, **asdict(options), "family": family, "alpha": improvement.alpha}
     given |= {"discount": discount, "discounted_problems": improvement.problems}
-    settings = _settings("monotonicity", chosen.name, given)
+    settings = _settings("monotonicity", name, given)
     return Report("What rises and what falls, step by step", [], "", [], [], settings, tuple(sections)), study
+
+
+def _problems(
+    problem: str | None, env_id: str | None, mdp: Path | None, horizon: int | None, discount: float | None, family: str,
+    seed: int,
+) -> tuple[str, StudyProblem | None, DiscountedProblem | None]:  # fmt: skip
+    """What to call the problem; it in episodes for ECPO and PMD, and without a horizon for MPO and policy iteration.
+
+    A model of the user's own that has no horizon is one for MPO as it stands.
+    """
+    if family == "mpo" and mdp is not None:
+        check_source(problem, env_id, mdp, horizon)
+        return mdp.name, None, discounted(mdp.name, FiniteMDP.load(mdp), discount)
+    advice = "give --horizon T for ECPO and PMD, or --family mpo for MPO and policy iteration, which need none"
+    chosen = choose_problem(problem, env_id, mdp, horizon=horizon, seed=seed, advice=advice)
+    endless = None if family == "ecpo" else discounted(chosen.name, chosen.mdp, discount)
+    return chosen.name, None if family == "mpo" else chosen, endless

@@ -9,21 +9,50 @@ from exactrl.formulas.actor_critic import (
     squared_error,
     temperature_loss,
 )
-from exactrl.formulas.densities import gaussian_log_density, squash_log_jacobian
-from exactrl.formulas.divergences import cross_entropy, entropy, expectation, kl, total_variation
-from exactrl.formulas.evaluation import (
+from exactrl.formulas.chains import (
+    chain_of,
+    discounted_system,
+    expected_following,
     expected_next,
-    lookahead,
+    next_marginal,
     next_mass,
+    policy_kernel,
+)
+from exactrl.formulas.change_of_variables import (
+    log_density_of_image,
+    log_density_over_preimages,
+    triangular_log_jacobian,
+)
+from exactrl.formulas.densities import (
+    gaussian_log_density,
+    squash_log_jacobian,
+)
+from exactrl.formulas.divergences import (
+    cross_entropy,
+    entropy,
+    expectation,
+    kl,
+    total_variation,
+)
+from exactrl.formulas.evaluation import (
+    lookahead,
     policy_average,
     policy_gradient,
-    policy_kernel,
     soft_logit_gradient,
     soft_policy_gradient,
     soft_score,
     through_softmax,
 )
-from exactrl.formulas.gaussians import gaussian_kl, gaussian_kl_diagonal, solve_lower
+from exactrl.formulas.gaussians import (
+    gaussian_kl,
+    gaussian_kl_diagonal,
+    solve_lower,
+)
+from exactrl.formulas.joint_ascent import (
+    estep_tangent,
+    mstep_curvature,
+    mstep_direction,
+)
 from exactrl.formulas.lift import (
     lift_objective,
     lift_objective_with_dynamics,
@@ -34,9 +63,22 @@ from exactrl.formulas.lift import (
     surrogate_gradient,
     total_temperature,
 )
+from exactrl.formulas.linear_quadratic import (
+    eliminate,
+    gaussian_soft_gap,
+    riccati_backup,
+    soft_control_bonus,
+)
+from exactrl.formulas.marginals import (
+    chain_slopes,
+    mean_slopes,
+    next_marginal_slopes,
+)
 from exactrl.formulas.mpo import (
+    centred_features,
     dual_derivatives,
     dual_value,
+    expected_features,
     expected_kl,
     log_estep,
     mstep_objective,
@@ -46,7 +88,28 @@ from exactrl.formulas.mpo import (
     softmax_fisher,
     tilted_kl,
 )
-from exactrl.formulas.projection import mixture, nearest_forward, nearest_on_segment, nearest_reverse, segment_slope
+from exactrl.formulas.particles import (
+    amortised_update,
+    gaussian_direction,
+    gaussian_direction_moments,
+    gaussian_discrepancy,
+    polynomial_kernel,
+    polynomial_kernel_gradient,
+    rbf_kernel,
+    rbf_kernel_gradient,
+    svgd_direction,
+    uniform_repulsion,
+)
+from exactrl.formulas.projection import (
+    mixture,
+    nearest_forward,
+    nearest_on_segment,
+    nearest_reverse,
+    segment_slope,
+)
+from exactrl.formulas.regression import (
+    fitted_multiple,
+)
 from exactrl.formulas.retrace import (
     retrace_coefficients,
     retrace_kernel,
@@ -54,8 +117,14 @@ from exactrl.formulas.retrace import (
     retrace_targets,
     temporal_differences,
 )
-from exactrl.formulas.schedules import theorem1_regret_bound, theorem1_temperatures
-from exactrl.formulas.soft import log_boltzmann, soft_value
+from exactrl.formulas.schedules import (
+    theorem1_regret_bound,
+    theorem1_temperatures,
+)
+from exactrl.formulas.soft import (
+    log_boltzmann,
+    soft_value,
+)
 from exactrl.formulas.soft_bellman import (
     expected_sampled_soft_bellman,
     expected_sampled_soft_value,
@@ -75,29 +144,47 @@ from exactrl.formulas.tangents import (
     expectation_slope,
     forward_kl_slope,
     reverse_kl_slope,
+    softmax_scores,
 )
-from exactrl.formulas.trajectory import backward_log_partition, log_expected_exp
+from exactrl.formulas.trajectory import (
+    backward_log_partition,
+    log_expected_exp,
+)
 
 __all__ = [
+    "amortised_update",
     "backward_log_partition",
     "bellman_target",
     "centred",
+    "centred_features",
+    "chain_of",
+    "chain_slopes",
     "cross_entropy",
+    "discounted_system",
     "dual_derivatives",
     "dual_value",
+    "eliminate",
     "entropy",
+    "estep_tangent",
     "expectation",
     "expectation_slope",
+    "expected_features",
+    "expected_following",
     "expected_kl",
     "expected_next",
     "expected_sampled_soft_bellman",
     "expected_sampled_soft_value",
     "exponential_regression",
+    "fitted_multiple",
     "fixed_point_shifts",
     "forward_kl_slope",
+    "gaussian_direction",
+    "gaussian_direction_moments",
+    "gaussian_discrepancy",
     "gaussian_kl",
     "gaussian_kl_diagonal",
     "gaussian_log_density",
+    "gaussian_soft_gap",
     "hard_value",
     "importance_soft_value",
     "kl",
@@ -105,12 +192,17 @@ __all__ = [
     "lift_objective_with_dynamics",
     "lift_weights",
     "log_boltzmann",
+    "log_density_of_image",
+    "log_density_over_preimages",
     "log_estep",
     "log_expected_exp",
     "log_lift",
     "log_soft_greedy",
     "lookahead",
+    "mean_slopes",
     "mixture",
+    "mstep_curvature",
+    "mstep_direction",
     "mstep_objective",
     "mstep_target",
     "nearest_forward",
@@ -118,22 +210,30 @@ __all__ = [
     "nearest_reverse",
     "nearest_table",
     "nearest_table_within",
+    "next_marginal",
+    "next_marginal_slopes",
     "next_mass",
     "policy_average",
     "policy_gradient",
     "policy_kernel",
+    "polynomial_kernel",
+    "polynomial_kernel_gradient",
     "projection_weight",
+    "rbf_kernel",
+    "rbf_kernel_gradient",
     "retrace_coefficients",
     "retrace_kernel",
     "retrace_operator",
     "retrace_targets",
     "reverse_kl_slope",
+    "riccati_backup",
     "sampled_soft_bias",
     "sampled_soft_value",
     "score_function_loss",
     "segment_slope",
     "shaped_returns",
     "soft_bellman_operator",
+    "soft_control_bonus",
     "soft_logit_gradient",
     "soft_maximum",
     "soft_policy_gradient",
@@ -142,11 +242,13 @@ __all__ = [
     "soft_value",
     "soft_value_estimate",
     "softmax_fisher",
+    "softmax_scores",
     "solve_lower",
     "squared_error",
     "squash_log_jacobian",
     "surrogate",
     "surrogate_gradient",
+    "svgd_direction",
     "temperature_gap",
     "temperature_loss",
     "temporal_differences",
@@ -156,4 +258,6 @@ __all__ = [
     "tilted_kl",
     "total_temperature",
     "total_variation",
+    "triangular_log_jacobian",
+    "uniform_repulsion",
 ]

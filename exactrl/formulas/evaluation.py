@@ -1,7 +1,7 @@
 r"""Policy evaluation and its gradients, piece by piece.
 
 They hold in every number system; those without logarithms hold for NumPy arrays of Fractions too.
-Shapes: S states, A actions; policies, rewards, action values (S, A); transitions (S*A, S) with row s*A + a.
+Shapes: S states, A actions; policies, rewards, action values (S, A).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from exactrl.formulas.divergences import expectation
+from exactrl.formulas.tangents import centred
 from exactrl.number_systems import A, namespace
 
 
@@ -19,35 +19,6 @@ def policy_average(policy: A, values: A) -> A:
     Shapes: policy, values (..., A) -> (...).
     """
     return namespace(policy, values).sum(policy * values)
-
-
-def policy_kernel(policy: A, transitions: A) -> A:
-    r"""Kernel of the chain that a policy makes of the model, $P_\pi(s'\mid s)=\sum_a\pi(a\mid s)P(s'\mid s,a)$.
-
-    Shapes: policy (S, A), transitions (S*A, S) -> (S, S).
-    """
-    xp = namespace(policy, transitions)
-    states, actions = policy.shape
-    return xp.sum(policy[..., None] * xp.reshape(transitions, (states, actions, states)), axis=1)
-
-
-def expected_next(transitions: A, values: A) -> A:
-    r"""The expectation over the next state, $\sum_{s'}P(s'\mid s,a)V(s')$.
-
-    Shapes: transitions (S*A, S), values (S,) -> (S, A).
-    """
-    xp = namespace(transitions, values)
-    rows, states = transitions.shape
-    return xp.reshape(xp.matmul(transitions, values), (states, rows // states))
-
-
-def next_mass(occupancy: A, transitions: A) -> A:
-    r"""The mass that arrives in each state, $\sum_{s,a}x(s,a)P(s'\mid s,a)$.
-
-    Shapes: occupancy (S, A), transitions (S*A, S) -> (S,).
-    """
-    xp = namespace(occupancy, transitions)
-    return xp.matmul(xp.reshape(occupancy, (transitions.shape[0],)), transitions)
 
 
 def lookahead(rewards: A, discount: Any, following: A) -> A:
@@ -116,5 +87,4 @@ def soft_logit_gradient(visits: A, log_policy: A, action_values: A, temperature:
     """
     xp = namespace(log_policy, action_values, temperature, log_base)
     score = soft_score(log_policy, action_values, temperature, log_base)
-    centred = score - expectation(log_policy, score)[..., None]
-    return visits[..., None] * xp.weighted_by_log(log_policy, centred)
+    return visits[..., None] * xp.weighted_by_log(log_policy, centred(log_policy, score))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from exactrl.formulas.mpo import expected_features
 from exactrl.formulas.tangents import centred
 from exactrl.number_systems import A, namespace
 
@@ -27,8 +28,7 @@ def mstep_direction(log_q: A, log_policy: A, features: A, visits: A) -> A:
     Source: MPO, Eq. 18.
     """
     xp = namespace(log_q, log_policy, features, visits)
-    pull = visits[..., None] * (xp.exp(log_q) - xp.exp(log_policy))
-    return xp.sum(xp.sum(pull[..., None] * features, axis=-2), axis=-2)
+    return expected_features(xp.exp(log_q) - xp.exp(log_policy), features, visits)
 
 
 def mstep_curvature(features: A, visits: A) -> A:

@@ -12,6 +12,7 @@ from typing import Any
 
 from exactrl.errors import ExactRLError
 from exactrl.formulas.divergences import entropy, expectation, kl
+from exactrl.formulas.evaluation import soft_score
 from exactrl.formulas.soft import log_boltzmann, soft_value
 from exactrl.number_systems import A, Namespace, namespace
 
@@ -110,7 +111,7 @@ def lift_objective_with_dynamics(
     xp = namespace(log_policy, log_reference, returns, log_dynamics)
     log_policy, log_reference, returns, log_dynamics = _outcomes(xp, log_policy, log_reference, returns, log_dynamics)
     log_joint = log_policy + log_dynamics
-    reward = expectation(log_joint, returns - xp.scaled_log(xp.per_row(tau_prime), log_policy))
+    reward = expectation(log_joint, soft_score(log_policy, returns, tau_prime))
     return reward - xp.scaled_log(xp.asarray(tau), kl(log_joint, log_reference + log_dynamics))
 
 
@@ -133,6 +134,4 @@ def lift_weights(log_reference: A, returns: A, tau: Any, tau_prime: Any) -> A:
     """
     xp = namespace(log_reference, returns)
     log_reference, returns = _outcomes(xp, log_reference, returns)
-    return (returns - xp.scaled_log(xp.per_row(tau_prime), log_reference)) / xp.per_row(
-        total_temperature(tau, tau_prime)
-    )
+    return soft_score(log_reference, returns, tau_prime) / xp.per_row(total_temperature(tau, tau_prime))

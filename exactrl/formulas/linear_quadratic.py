@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Any, Generic, NamedTuple
 
+from exactrl.formulas.chains import matrixwise
 from exactrl.number_systems import A, namespace
 
 __all__ = [
@@ -41,7 +42,7 @@ def riccati_backup(transition: A, control: A, state_cost: A, control_cost: A, ah
     Source: soft Q-learning, Sec. 4; Bellman's equation for quadratic values.
     """
     xp = namespace(transition, control, state_cost, control_cost, ahead)
-    discount = _matrixwise(discount)
+    discount = matrixwise(discount)
     carried = discount * xp.matmul(ahead, transition)
     curvature = control_cost + discount * xp.matmul(_transpose(control), xp.matmul(ahead, control))
     mixed = xp.matmul(_transpose(control), carried)
@@ -107,8 +108,3 @@ def gaussian_soft_gap(shift: A, factor: A, curvature: A, log_diagonal: A, pivots
 
 def _transpose(matrix: Any) -> Any:
     return namespace(matrix).moveaxis(matrix, -1, -2)
-
-
-def _matrixwise(x: Any) -> Any:
-    """A number of the batch shape, to meet matrices; a Fraction stays one."""
-    return x[..., None, None] if getattr(x, "ndim", 0) else x

@@ -1,4 +1,4 @@
-r"""State marginals of a trajectory and how they move with the logits of a softmax policy, step by step.
+r"""How the state marginals of a trajectory (see `chains`) move with the logits of a softmax policy, step by step.
 
 With one logit a state and action, $\partial\pi(a\mid s)/\partial\theta(s,j)=\pi(a\mid s)\{1[a=j]-\pi(j\mid s)\}$; the
 derivatives below carry that through the chain forwards, so that no policy gradient theorem is needed.
@@ -8,23 +8,10 @@ A derivative has the two axes of the logit (i, j) before those of what is derive
 
 from __future__ import annotations
 
+from exactrl.formulas.chains import next_marginal
 from exactrl.number_systems import A, namespace
 
-
-def chain_of(policy: A, dynamics: A) -> A:
-    r"""The chain of a policy, $P_\pi(s'\mid s)=\sum_a\pi(a\mid s)P(s'\mid s,a)$, batches included.
-
-    Shapes: policy (..., S, A), dynamics (..., S, A, S) -> (..., S, S).
-    """
-    return namespace(policy, dynamics).sum(policy[..., None] * dynamics, axis=-2)
-
-
-def next_marginal(marginal: A, chain: A) -> A:
-    r"""The marginal one step later, $\rho'(s')=\sum_s\rho(s)P_\pi(s'\mid s)$.
-
-    Shapes: marginal (..., S), chain (..., S, S) -> (..., S).
-    """
-    return namespace(marginal, chain).sum(marginal[..., None] * chain, axis=-2)
+__all__ = ["chain_slopes", "mean_slopes", "next_marginal_slopes"]
 
 
 def chain_slopes(policy: A, dynamics: A, chain: A) -> A:
@@ -43,8 +30,7 @@ def next_marginal_slopes(slopes: A, marginal: A, chain: A, moved: A) -> A:
 
     Shapes: slopes, moved (..., S, A, S), marginal (..., S), chain (..., S, S) -> (..., S, A, S).
     """
-    carried = namespace(slopes, chain).sum(slopes[..., None] * chain[..., None, None, :, :], axis=-2)
-    return carried + marginal[..., None, None] * moved
+    return next_marginal(slopes, chain[..., None, None, :, :]) + marginal[..., None, None] * moved
 
 
 def mean_slopes(slopes: A, marginal: A, values: A, value_slopes: A) -> A:

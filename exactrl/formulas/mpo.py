@@ -19,8 +19,10 @@ from exactrl.formulas.soft import log_boltzmann, soft_value
 from exactrl.number_systems import A, namespace
 
 __all__ = [
+    "centred_features",
     "dual_derivatives",
     "dual_value",
+    "expected_features",
     "expected_kl",
     "log_estep",
     "mstep_objective",
@@ -119,6 +121,25 @@ def mstep_target(log_target: A, log_policy: A, penalty: Any) -> A:
     return xp.logsumexp(xp.stack([xp.asarray(log_target), kept], axis=-1)) - xp.log1p(penalty)
 
 
+def expected_features(table: A, features: A, weights: A) -> A:
+    r"""The mean $\sum_s\mu(s)\sum_ax(a\mid s)\phi(s,a)$ of the features under a table, or under a difference of tables.
+
+    Shapes: table (..., S, A), features (..., S, A, d), weights (..., S) -> (..., d).
+    Source: MPO, Eq. 18 and App. D.3.
+    """
+    xp = namespace(table, features, weights)
+    return xp.sum(xp.sum((weights[..., None] * table)[..., None] * features, axis=-2), axis=-2)
+
+
+def centred_features(policy: A, features: A) -> A:
+    r"""The features less their mean in each state, $\phi(s,a)-\sum_b\pi(b\mid s)\phi(s,b)$.
+
+    They are the scores $\nabla_\theta\log\pi_\theta(a\mid s)$ of a softmax-linear policy.
+    Shapes: policy (..., S, A) of probabilities, features (..., S, A, d) -> (..., S, A, d).
+    """
+    return features - namespace(policy, features).sum(policy[..., None] * features, axis=-2, keepdims=True)
+
+
 def softmax_fisher(log_policy: A, features: A, weights: A) -> A:
     r"""Fisher information $\mathbb E_\mu\mathrm{Cov}_{\pi(\cdot\mid s)}(\phi(s,\cdot))$ of a softmax-linear policy.
 
@@ -127,10 +148,9 @@ def softmax_fisher(log_policy: A, features: A, weights: A) -> A:
     Source: MPO, App. D.3.
     """
     xp = namespace(log_policy, features, weights)
-    probability = xp.exp(xp.asarray(log_policy))[..., None]
-    features = xp.asarray(features)
-    centred = features - xp.sum(probability * features, axis=-2, keepdims=True)
-    scaled = xp.asarray(weights)[..., None, None] * probability * centred
+    probability = xp.exp(xp.asarray(log_policy))
+    centred = centred_features(probability, xp.asarray(features))
+    scaled = xp.asarray(weights)[..., None, None] * probability[..., None] * centred
     rows, columns, size = features.shape
     flat = (rows * columns, size)
     return xp.matmul(xp.moveaxis(xp.reshape(scaled, flat), 0, 1), xp.reshape(centred, flat))

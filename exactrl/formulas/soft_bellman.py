@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 
 from exactrl.errors import ExactRLError
+from exactrl.formulas.chains import expected_next
 from exactrl.formulas.divergences import entropy, expectation, kl
-from exactrl.formulas.evaluation import expected_next, lookahead
+from exactrl.formulas.evaluation import lookahead
+from exactrl.formulas.multisets import log_orders
 from exactrl.formulas.soft import log_boltzmann, soft_value
 from exactrl.number_systems import A, Namespace, namespace
 
@@ -58,12 +60,16 @@ def soft_maximum(values: A, temperature: Any, log_base: A | None = None) -> A:
 
 
 def log_soft_greedy(values: A, temperature: Any, log_base: A | None = None) -> A:
-    r"""Log-probabilities of the policy $\pi(a\mid s)=b(a)\exp\{(Q(s,a)-V(s))/\alpha\}$, for $\alpha>0$.
+    r"""Log-probabilities of the policy $\pi(a\mid s)=b(a)\exp\{(Q(s,a)-V(s))/\alpha\}$ for $\alpha>0$.
 
+    For the number 0 it takes the first of the best actions with b > 0; in balls a tie raises Uncertain.
     Shapes: values, log_base (..., A); temperature a scalar or (...) -> (..., A); -inf where b is 0.
     Source: soft Q-learning, Eqs. 6 and 17.
     """
     xp = namespace(values, temperature, log_base)
+    if _is_zero(temperature):
+        allowed = values if log_base is None else xp.where(_lacking(log_base), -math.inf, values)
+        return xp.log(xp.asarray(xp.identity(values.shape[-1])[xp.argmin(-allowed)]))
     top = xp.midpoint(hard_value(values, log_base))
     density = log_boltzmann(_below(xp, values, top, temperature, log_base), 1, log_base)
     return density if log_base is None else density + log_base
@@ -196,9 +202,7 @@ def _multisets(xp: Namespace[Any], actions: int, samples: int) -> tuple[Any, Any
         )
     drawn = np.array(list(itertools.combinations_with_replacement(range(actions), samples)), dtype=np.int64)
     times = np.stack([(drawn == action).sum(axis=1) for action in range(actions)], axis=1)
-    steps = [xp.log(xp.asarray(max(k, 1))) for k in range(samples + 1)]
-    log_factorials = xp.stack(list(itertools.accumulate(steps)))
-    return drawn, log_factorials[samples] - xp.sum(log_factorials[times])
+    return drawn, log_orders(xp, times)
 
 
 def sampled_soft_bias(values: A, log_proposal: A, temperature: Any, samples: int) -> A:

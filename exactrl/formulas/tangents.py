@@ -19,6 +19,15 @@ def centred(log_policy: A, direction: A) -> A:
     return direction - expectation(log_policy, direction)[..., None]
 
 
+def softmax_scores(policy: A) -> A:
+    r"""The tangents along single logits, $\partial\log\pi(\rho)/\partial\theta_j=1[\rho=j]-\pi(j)$.
+
+    Shapes: policy (..., N) of probabilities -> (..., N, N), the logit j on the last axis.
+    Source: ECPO, Lemmas 1 and 7; soft Q-learning, Eq. 28.
+    """
+    return namespace(policy).identity(policy.shape[-1]) - policy[..., None, :]
+
+
 def expectation_slope(log_policy: A, values: A, tangent: A) -> A:
     r"""Derivative of the expected value, $\sum_\rho\pi(\rho)c(\rho)v(\rho)$.
 

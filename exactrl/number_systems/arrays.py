@@ -53,6 +53,10 @@ class ArrayNamespace:
             return x if x.is_floating_point() else x.to(self._api.float64)
         return self._api.asarray(x, dtype=self._api.float64)
 
+    def identity(self, size: int) -> Any:
+        """Return the identity matrix in integers: beside them Fractions stay exact, and single precision single."""
+        return self._api.eye(size, dtype=self._api.int64)
+
     def per_row(self, x: Any) -> Any:
         """Return a scalar unchanged and an array of shape (...) as (..., 1), to meet arrays of shape (..., N)."""
         if isinstance(x, (int, float)):

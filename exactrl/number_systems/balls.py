@@ -274,6 +274,9 @@ class BallNamespace:
     def asarray(self, x: Any) -> Balls:
         return x if isinstance(x, Balls) else Balls(x)
 
+    def identity(self, size: int) -> Balls:
+        return Balls(np.eye(size, dtype=int))
+
     def per_row(self, x: Any) -> Balls:
         array = self.asarray(x)
         return array[..., None] if array.ndim else array

@@ -157,7 +157,7 @@ Step = Callable[[FiniteMDP, FloatArray, float], FloatArray]
 
 def _backed_up(mdp: FiniteMDP, q: FloatArray, alpha: float) -> FloatArray:
     """The soft Bellman operator.  Source: soft Q-learning, Theorem 3."""
-    return np.asarray(FloatTables(mdp).lookahead(soft_maximum(q, _number(alpha))))
+    return np.asarray(FloatTables(mdp).lookahead(soft_maximum(q, alpha)))
 
 
 def _evaluated(mdp: FiniteMDP, q: FloatArray, alpha: float) -> FloatArray:
@@ -165,16 +165,9 @@ def _evaluated(mdp: FiniteMDP, q: FloatArray, alpha: float) -> FloatArray:
 
     Source: soft Q-learning, Eq. 17; Howard 1960.
     """
-    if alpha:
-        policy = np.exp(log_soft_greedy(q, alpha))
-        policy = policy / policy.sum(axis=-1, keepdims=True)
-    else:
-        policy = (q.argmax(axis=-1)[:, None] == np.arange(q.shape[-1])).astype(np.float64)
+    policy = np.exp(log_soft_greedy(q, alpha))
+    policy = policy / policy.sum(axis=-1, keepdims=True)
     return np.asarray(evaluate(mdp, policy, alpha=alpha).action_values)
-
-
-def _number(alpha: float) -> float | int:
-    return alpha if alpha else 0
 
 
 def _approach(
@@ -190,7 +183,7 @@ def _approach(
         if distance <= width:
             reached = n
             break
-        found = soft_bounds(mdp, soft_maximum(q, _number(alpha)), alpha)
+        found = soft_bounds(mdp, soft_maximum(q, alpha), alpha)
         half = float((found.action_values_upper - found.action_values_lower).max()) / 2
         moved = factor * float(np.abs(q - before[-1]).max()) if before else None
         rows.append((distance, mdp.discount**n * initial, moved, half))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from exactrl.errors import ExactRLError
 from exactrl.mdp import FiniteMDP
-from exactrl.studies.problems import seed_of
+from exactrl.studies.problems import check_source, maker_named, seed_of
 
 __all__ = ["DISCOUNTED", "DiscountedProblem", "choose_discounted", "discounted", "read_discount"]
 
@@ -55,9 +54,7 @@ def choose_discounted(
     Raises ExactRLError for two sources at once, an unknown name (with near ones), a discount that is none, a model of
     the user's own that has a horizon while no discount is given, and whatever is wrong with the model itself.
     """
-    given = [f"--{flag}" for flag, x in (("problem", problem), ("env-id", env_id), ("mdp", mdp)) if x is not None]
-    if len(given) > 1:
-        raise ExactRLError(f"{' and '.join(given)} were given together: expected one of them")
+    check_source(problem, env_id, mdp)
     gamma = read_discount(discount)
     if env_id is not None:
         from exactrl.sources import toy_text
@@ -65,12 +62,7 @@ def choose_discounted(
         return DiscountedProblem(env_id, toy_text(env_id, discount=DISCOUNT if gamma is None else gamma, sparse=True))
     if mdp is not None:
         return _own(mdp, gamma)
-    name = problem or "garnet"
-    if name not in DISCOUNTED:
-        near = difflib.get_close_matches(name, DISCOUNTED, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ExactRLError(f"--problem is {name!r}: expected one of {', '.join(DISCOUNTED)}{hint}")
-    return DISCOUNTED[name](DISCOUNT if gamma is None else gamma, seed)
+    return maker_named(problem or "garnet", DISCOUNTED)(DISCOUNT if gamma is None else gamma, seed)
 
 
 def discounted(name: str, mdp: FiniteMDP, discount: float | None) -> DiscountedProblem:

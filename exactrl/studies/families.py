@@ -11,7 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from exactrl.entries import FloatArray
-from exactrl.formulas import entropy, expectation, log_lift, nearest_forward, nearest_reverse, surrogate
+from exactrl.formulas import (
+    expectation,
+    log_boltzmann,
+    log_lift,
+    nearest_forward,
+    nearest_reverse,
+    soft_policy_value,
+    surrogate,
+)
 from exactrl.studies.methods import Method, Settings
 from exactrl.studies.paths import ROUNDING, Paths, went_down
 
@@ -32,8 +40,7 @@ class Families:
 def random_families(count: int, members: int, n: int, rng: np.random.Generator) -> Families:
     """Returns uniform in [-1, 1], members with probabilities of widely different sizes."""
     logits = rng.standard_normal((count, members, n)) * rng.uniform(0.1, 3.0, size=(count, members, 1))
-    log_members = logits - np.log(np.sum(np.exp(logits), axis=-1, keepdims=True))
-    return Families(log_members, rng.uniform(-1.0, 1.0, size=(count, n)))
+    return Families(log_boltzmann(logits, 1.0), rng.uniform(-1.0, 1.0, size=(count, n)))
 
 
 def follow_families(families: Families, method: Method, settings: Settings, steps: int) -> Paths:
@@ -47,10 +54,9 @@ def follow_families(families: Families, method: Method, settings: Settings, step
         lifted = log_lift(policies[-1], families.returns, own.tau, own.tau_prime)
         policies.append(np.asarray(nearest(lifted, families.log_members)))
     path = np.stack(policies)
-    earned = expectation(path, families.returns)
     values = {
-        "return": earned,
-        "return+entropy": earned + settings.tau_prime * entropy(path),
+        "return": expectation(path, families.returns),
+        "return+entropy": soft_policy_value(path, families.returns, settings.tau_prime),
         "surrogate": surrogate(path, families.returns, own.tau, own.tau_prime),
     }
     moved = np.abs(np.diff(np.exp(path), axis=0)).max(axis=-1) > ROUNDING

@@ -243,10 +243,7 @@ def _policy_iteration(values_of: _Values, start: FloatArray, alpha: float, steps
     policies = [np.exp(start)]
     for _ in range(steps):
         q = np.asarray(values_of(policies[-1], alpha=alpha).action_values)
-        if alpha:
-            policies.append(np.exp(log_soft_greedy(q, alpha)))
-        else:
-            policies.append((q.argmax(axis=-1)[:, None] == np.arange(q.shape[-1])).astype(np.float64))
+        policies.append(np.exp(log_soft_greedy(q, alpha)))
     return np.array(policies)
 
 

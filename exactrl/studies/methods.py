@@ -22,8 +22,7 @@ from typing import TypeAlias
 import numpy as np
 
 from exactrl.entries import FloatArray
-from exactrl.formulas import log_boltzmann
-from exactrl.number_systems import namespace
+from exactrl.formulas import log_boltzmann, soft_logit_gradient
 from exactrl.studies.stacked import Stack
 from exactrl.studies.sweeps import lifted_visits, policy_values, soft_sweep, visits
 
@@ -80,9 +79,9 @@ def _one_gradient_step(stack: Stack, rewards: FloatArray, log_policy: FloatArray
 
 def _ment(stack: Stack, rewards: FloatArray, log_policy: FloatArray, own: Settings) -> FloatArray:
     """Ascend once on E r + tau' H: the slope in a logit is n(s, a) (Q(s, a) - tau' log pi(a|s) - V(s))."""
-    values, action_values = policy_values(stack, rewards, log_policy, own.tau_prime)
-    bonus = namespace(log_policy).scaled_log(own.tau_prime[:, None, None], log_policy)
-    slope = namespace(log_policy).weighted(visits(stack, log_policy), action_values - bonus - values[:-1, ..., None])
+    _, action_values = policy_values(stack, rewards, log_policy, own.tau_prime)
+    present = visits(stack, log_policy).sum(axis=-1)
+    slope = soft_logit_gradient(present, log_policy, action_values, own.tau_prime[:, None])
     return np.asarray(log_boltzmann(log_policy + own.step_size * slope, 1.0))
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,8 +18,9 @@ from exactrl.studies.stacked import Stack, stack_of
 from exactrl.studies.sweeps import return_range
 from exactrl.trajectories import TrajectorySpace
 
-__all__ = ["BUILT_IN", "StudyProblem", "choose_problem", "rescaled", "seed_of"]
+__all__ = ["BUILT_IN", "StudyProblem", "check_source", "choose_problem", "maker_named", "rescaled", "seed_of"]
 
+Maker = TypeVar("Maker")
 ARMS, TREE_DEPTH, TREE_BRANCHING, CHAIN_LENGTH, HORIZON = 64, 4, 3, 5, 10
 LARGEST_LIFTED_CHAIN = 100
 MOST_SIZES = 10
@@ -55,28 +57,39 @@ class StudyProblem:
 
 
 def choose_problem(
-    problem: str | None, env_id: str | None, mdp: Path | None, *, horizon: int | None, seed: int
-) -> StudyProblem:
+    problem: str | None, env_id: str | None, mdp: Path | None, *, horizon: int | None, seed: int,
+    advice: str = "give --horizon T",
+) -> StudyProblem:  # fmt: skip
     """The problem of exactly one of the three sources; without any the built-in tree.
 
+    advice: what to do about a model of the user's own that has no horizon.
     Raises ExactRLError for two sources at once, an unknown name (with near ones), a model without a horizon, and
     whatever is wrong with the model itself.
     """
+    check_source(problem, env_id, mdp, horizon)
+    if env_id is not None:
+        return _toy_text(env_id, horizon or HORIZON)
+    if mdp is not None:
+        return _own(mdp, horizon, advice)
+    return maker_named(problem or "tree", BUILT_IN)(horizon, seed)
+
+
+def check_source(problem: str | None, env_id: str | None, mdp: Path | None, horizon: int | None = None) -> None:
+    """Raise ExactRLError for two sources at once, and for a horizon that is no positive number."""
     given = [f"--{flag}" for flag, x in (("problem", problem), ("env-id", env_id), ("mdp", mdp)) if x is not None]
     if len(given) > 1:
         raise ExactRLError(f"{' and '.join(given)} were given together: expected one of them")
     if horizon is not None and horizon < 1:
         raise ExactRLError(f"--horizon is {horizon}: expected a positive number of actions")
-    if env_id is not None:
-        return _toy_text(env_id, horizon or HORIZON)
-    if mdp is not None:
-        return _own(mdp, horizon)
-    name = problem or "tree"
-    if name not in BUILT_IN:
-        near = difflib.get_close_matches(name, BUILT_IN, n=1, cutoff=0.4)
+
+
+def maker_named(name: str, makers: Mapping[str, Maker]) -> Maker:
+    """What makes the built-in problem of that name.  Raises ExactRLError for an unknown one, with a near one."""
+    if name not in makers:
+        near = difflib.get_close_matches(name, makers, n=1, cutoff=0.4)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise ExactRLError(f"--problem is {name!r}: expected one of {', '.join(BUILT_IN)}{hint}")
-    return BUILT_IN[name](horizon, seed)
+        raise ExactRLError(f"--problem is {name!r}: expected one of {', '.join(makers)}{hint}")
+    return makers[name]
 
 
 def rescaled(stack: Stack) -> tuple[FloatArray, FloatArray]:
@@ -134,12 +147,12 @@ def _toy_text(env_id: str, horizon: int) -> StudyProblem:
     return StudyProblem(env_id, mdp, lambda: _shortened(mdp, horizon))
 
 
-def _own(path: Path, horizon: int | None) -> StudyProblem:
+def _own(path: Path, horizon: int | None, advice: str) -> StudyProblem:
     mdp = FiniteMDP.load(path)
     if horizon is not None:
         mdp = mdp.replace(horizon=horizon)
     if mdp.horizon is None:
-        raise ExactRLError(f"the model in {path} has no horizon, so its trajectories are infinite: give --horizon T")
+        raise ExactRLError(f"the model in {path} has no horizon, so its trajectories are infinite: {advice}")
     longest = mdp.horizon
     return StudyProblem(path.name, mdp, lambda: _shortened(mdp, longest))
 

@@ -25,8 +25,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from exactrl.entries import FloatArray
-from exactrl.formulas import expectation, log_boltzmann, shaped_returns, soft_value, total_temperature
-from exactrl.number_systems import namespace
+from exactrl.formulas import (
+    expectation,
+    log_boltzmann,
+    shaped_returns,
+    soft_policy_value,
+    soft_value,
+    total_temperature,
+)
 from exactrl.studies.stacked import Stack
 
 __all__ = [
@@ -122,8 +128,7 @@ def policy_values(
     for t in reversed(range(stack.horizon)):
         later = np.sum(stack.probability * stack.next_values(values[t + 1]), axis=-1)
         action_values[t] = stack.discounts[t] * earned + later
-        bonus = namespace(log_policy).scaled_log(tau_prime[:, None, None], log_policy[t])
-        values[t] = expectation(log_policy[t], action_values[t] - bonus)
+        values[t] = soft_policy_value(log_policy[t], action_values[t], tau_prime[:, None])
     return values, action_values
 
 

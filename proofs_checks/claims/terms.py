@@ -28,6 +28,12 @@ def row(x: Any) -> Any:
     return x[..., None] if x.ndim else x
 
 
+def spread(values: Any) -> Any:
+    """The largest entry less the least, (..., N) -> (...)."""
+    xp = namespace(values)
+    return xp.max(values) - xp.min(values)
+
+
 def lower_triangular(diagonal: Any, below: Any) -> Any:
     """The matrix with the given diagonal (..., n) and what another one (..., n, n) has below its own."""
     xp = namespace(diagonal)
@@ -37,6 +43,11 @@ def lower_triangular(diagonal: Any, below: Any) -> Any:
         for j in range(n)
     ]
     return xp.stack([xp.stack(row, axis=-1) for row in rows], axis=-2)
+
+
+def times(matrix: Any, vector: Any) -> Any:
+    """The matrix (..., m, n) applied to the vector (..., n)."""
+    return namespace(matrix, vector).matmul(matrix, vector[..., None])[..., 0]
 
 
 def solve(system: Any, right: Any) -> Any:
@@ -57,4 +68,4 @@ def solve(system: Any, right: Any) -> Any:
 
 def inverse(system: Any) -> Any:
     """The inverse of a matrix (..., n, n) that has one; raises Uncertain as `solve` does."""
-    return solve(system, namespace(system).asarray(np.eye(system.shape[-1], dtype=int)))
+    return solve(system, namespace(system).identity(system.shape[-1]))

@@ -16,10 +16,9 @@ from proofs_checks.claims.soft_q.common import (
     soft_backup,
     value_size,
 )
-from proofs_checks.claims.terms import size
+from proofs_checks.claims.terms import size, spread
 from proofs_checks.fields import Positive, Real, Simplex
 from proofs_checks.instances import Problem
-from proofs_checks.power.quantities import spread
 from proofs_checks.power.specimen import FALSEHOODS, TRUTHS, over
 
 POLICIES = model_space(policy=policy_field())

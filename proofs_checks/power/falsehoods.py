@@ -27,10 +27,10 @@ from proofs_checks.claim import POINTWISE, Check, Sides
 from proofs_checks.claims.ecpo.common import family_space, lift_size, lifted
 from proofs_checks.claims.ecpo.theorem1 import both_classes, simplex_regret
 from proofs_checks.claims.ecpo.two_steps import flat, flat_dynamics, flat_returns
-from proofs_checks.claims.terms import size
+from proofs_checks.claims.terms import size, spread
 from proofs_checks.fields import Bounded, NonNegative, Positive, Real, Simplex, Unit
 from proofs_checks.instances import Problem, Space
-from proofs_checks.power.quantities import log_count, spread
+from proofs_checks.power.quantities import log_count
 from proofs_checks.power.specimen import FALSEHOODS, check_of, over, space_of
 
 _N: dict[str, tuple[int, ...]] = {"n": (2, 3, 5)}

@@ -19,7 +19,7 @@ from proofs_checks.claims.ecpo.common import family_space, lift_size, lift_space
 from proofs_checks.claims.terms import row, size
 from proofs_checks.fields import Positive, Real, Simplex
 from proofs_checks.instances import Problem
-from proofs_checks.power.quantities import mean_score, scores, variance
+from proofs_checks.power.quantities import variance, weighted_score
 from proofs_checks.power.specimen import FALSEHOODS, check_of, over, space_of
 from proofs_checks.power.truths import VALUED
 from proofs_checks.power.truths_by_shape import SCORED
@@ -154,8 +154,8 @@ def a_baseline_that_knows_the_action(p: Problem) -> Check:
     """A baseline that changes where an action earns more than it."""
     xp = namespace(p.policy)
     constant = p.baseline[..., None]
-    left = mean_score(p.log_policy, p.returns - xp.maximum(p.returns, constant), scores(p))
-    right = mean_score(p.log_policy, p.returns - constant, scores(p))
+    left = weighted_score(p, p.returns - xp.maximum(p.returns, constant))
+    right = weighted_score(p, p.returns - constant)
     return Check("planted", left, "==", right, scale=size(p.returns) + size(p.baseline))
 
 

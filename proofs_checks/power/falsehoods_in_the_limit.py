@@ -16,10 +16,10 @@ from exactrl.formulas import (
 from exactrl.number_systems import namespace
 from proofs_checks.claim import CONVERGENCE, EXISTENCE, LIMIT, Check, registry
 from proofs_checks.claims.ecpo.common import family_space, lift_size, lifted
-from proofs_checks.claims.terms import size
+from proofs_checks.claims.terms import size, spread
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex, Unit
 from proofs_checks.instances import Problem
-from proofs_checks.power.quantities import soft_bellman, spread, variance
+from proofs_checks.power.quantities import soft_bellman, variance
 from proofs_checks.power.specimen import FALSEHOODS, check_of, over, space_of
 from proofs_checks.power.truths_by_shape import MODELS
 

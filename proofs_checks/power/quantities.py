@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from exactrl.formulas import expectation, log_boltzmann, soft_value
+from exactrl.formulas import (
+    centred,
+    expectation,
+    expected_following,
+    log_boltzmann,
+    lookahead,
+    soft_value,
+    softmax_scores,
+)
 from exactrl.number_systems import namespace
+from proofs_checks.claims.ecpo.common import mean_score
+from proofs_checks.claims.ecpo.two_steps import flat
 from proofs_checks.claims.terms import row
 from proofs_checks.instances import Problem
-
-
-def spread(values: Any) -> Any:
-    """The largest entry minus the least."""
-    xp = namespace(values)
-    return xp.max(values) - xp.min(values)
 
 
 def log_count(p: Problem) -> Any:
@@ -26,7 +28,7 @@ def log_count(p: Problem) -> Any:
 
 def variance(log_policy: Any, values: Any) -> Any:
     """The variance of the values under a policy."""
-    gap = values - expectation(log_policy, values)[..., None]
+    gap = centred(log_policy, values)
     return expectation(log_policy, gap * gap)
 
 
@@ -38,26 +40,18 @@ def merged(log_policy: Any) -> Any:
 
 def joint(log_first: Any, log_second: Any) -> Any:
     """Log-probabilities of the leaves of a two-step tree, (..., A*B), from (..., A) and (..., A, B)."""
-    both = log_first[..., :, None] + log_second
-    return namespace(both).reshape(both, (*both.shape[:-2], -1))
+    return flat(log_first[..., :, None] + log_second, 2)
 
 
-def scores(p: Problem) -> Any:
-    """The gradients of log pi(a) in the logits of the softmax policy `p.policy`, 1[a = j] - pi_j: (..., n, n)."""
-    return np.eye(p.n, dtype=int).astype(object if p.policy.ndim == 1 else float) + -p.policy[..., None, :]
-
-
-def mean_score(log_law: Any, weights: Any, score: Any) -> Any:
-    """The mean under a law of weight times score, (..., d)."""
-    xp = namespace(log_law)
-    return xp.sum((xp.exp(log_law) * weights)[..., None] * score, axis=-2)
+def weighted_score(p: Problem, weights: Any) -> Any:
+    """The mean under `p.policy` of weights times the gradient of log pi(a) in its logits, (..., n)."""
+    return mean_score(p.log_policy, weights[..., None] * softmax_scores(p.policy))
 
 
 def soft_bellman(p: Problem, values: Any) -> Any:
     """The soft Bellman operator of a discounted model."""
-    xp = namespace(p.transitions)
-    later = xp.sum(p.transitions * values[..., None, None, :])
-    return soft_value(p.rewards + p.gamma[..., None, None] * later, row(p.tau))
+    later = lookahead(p.rewards, row(row(p.gamma)), expected_following(p.transitions, values))
+    return soft_value(later, row(p.tau))
 
 
 def exponential_weights_regret(p: Problem) -> Any:

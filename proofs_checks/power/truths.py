@@ -15,8 +15,8 @@ from exactrl.formulas import (
 )
 from exactrl.number_systems import namespace
 from proofs_checks.claim import POINTWISE, Check
-from proofs_checks.claims.ecpo.common import lift_size
-from proofs_checks.claims.terms import size
+from proofs_checks.claims.ecpo.common import hoeffding_gap, lift_size
+from proofs_checks.claims.terms import size, spread
 from proofs_checks.fields import Bounded, NonNegative, Positive, Real, Simplex, Unit
 from proofs_checks.instances import Problem
 from proofs_checks.power.quantities import (
@@ -24,7 +24,6 @@ from proofs_checks.power.quantities import (
     joint,
     log_count,
     merged,
-    spread,
     variance,
 )
 from proofs_checks.power.specimen import TRUTHS, over
@@ -88,7 +87,7 @@ def jensen(p: Problem) -> Check:
 def hoeffding(p: Problem) -> Check:
     """The gap in Jensen's inequality."""
     gap = surrogate(p.log_policy, p.returns, p.tau, 0) - expectation(p.log_policy, p.returns)
-    bound = spread(p.returns) * spread(p.returns) / (8 * p.tau)
+    bound = hoeffding_gap(p.returns, p.tau)
     return Check("hoeffding", gap, "<=", bound, scale=lift_size(p, p.log_policy))
 
 
@@ -208,7 +207,7 @@ def mirror_descent(p: Problem) -> Check:
     new = log_lift(p.log_policy, p.returns, p.tau, 0)
     left = expectation(p.log_comparator, p.returns) - expectation(p.log_policy, p.returns)
     progress = p.tau * (kl(p.log_comparator, p.log_policy) - kl(p.log_comparator, new))
-    bound = progress + spread(p.returns) * spread(p.returns) / (8 * p.tau)
+    bound = progress + hoeffding_gap(p.returns, p.tau)
     return Check("mirror descent", left, "<=", bound, scale=lift_size(p, p.log_policy))
 
 

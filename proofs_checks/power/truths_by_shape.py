@@ -11,16 +11,17 @@ from exactrl.formulas import (
     expectation,
     lift_objective,
     log_boltzmann,
+    next_marginal,
     soft_value,
     surrogate,
 )
 from exactrl.number_systems import namespace
 from proofs_checks.claim import CONVERGENCE, EXISTENCE, EXPECTATION, LIMIT, OPTIMALITY, Check
-from proofs_checks.claims.ecpo.common import lift_size
+from proofs_checks.claims.ecpo.common import hoeffding_gap, lift_size
 from proofs_checks.claims.terms import row, size
 from proofs_checks.fields import Positive, Real, Simplex, Unit
 from proofs_checks.instances import Problem
-from proofs_checks.power.quantities import joint, log_count, mean_score, scores, soft_bellman, spread, variance
+from proofs_checks.power.quantities import joint, log_count, soft_bellman, variance, weighted_score
 from proofs_checks.power.specimen import TRUTHS, over
 from proofs_checks.power.truths import PAIR, TREES, VALUED, VALUES
 
@@ -125,8 +126,8 @@ def importance_sampling(p: Problem) -> Check:
 )
 def baseline(p: Problem) -> Check:
     """A constant baseline changes no component of the policy gradient."""
-    left = mean_score(p.log_policy, p.returns - p.baseline[..., None], scores(p))
-    right = mean_score(p.log_policy, p.returns, scores(p))
+    left = weighted_score(p, p.returns - p.baseline[..., None])
+    right = weighted_score(p, p.returns)
     return Check("baseline", left, "==", right, scale=size(p.returns) + size(p.baseline))
 
 
@@ -139,7 +140,7 @@ def baseline(p: Problem) -> Check:
 )
 def policy_gradient(p: Problem) -> Check:
     """Every component of the score-function estimator."""
-    left = mean_score(p.log_policy, p.returns, scores(p))
+    left = weighted_score(p, p.returns)
     right = p.policy * centred(p.log_policy, p.returns)
     return Check("policy gradient", left, "==", right, scale=size(p.returns))
 
@@ -192,7 +193,7 @@ def hot_limit(p: Problem) -> list[Check]:
     for factor in (1, 1000):
         tau = p.tau * factor
         gap = xp.abs(soft_value(p.returns, tau) - tau * log_count(p) - mean)
-        bound = spread(p.returns) * spread(p.returns) / (8 * tau)
+        bound = hoeffding_gap(p.returns, tau)
         checks.append(Check(f"rate at {factor}", gap, "<=", bound, scale=size(p.returns) + tau))
     return checks
 
@@ -235,7 +236,7 @@ def kernels_bring_together(p: Problem) -> Check:
     """One step of a Markov chain from two distributions."""
     xp = namespace(p.kernel)
     gap = p.first - p.second
-    moved = xp.sum(gap[..., :, None] * p.kernel, axis=-2)
+    moved = next_marginal(gap, p.kernel)
     return Check("kernels bring together", xp.sum(xp.abs(moved)), "<=", xp.sum(xp.abs(gap)), scale=1)
 
 

@@ -39,6 +39,17 @@ def instance(seed):
     }
 
 
+ENTRIES = {
+    "mstep_direction": lambda s, i: mstep_direction(
+        s.log(i["q"]), s.log(i["policy"]), s.number(i["features"]), s.number(i["visits"])
+    ),
+    "mstep_curvature": lambda s, i: mstep_curvature(s.number(i["features"]), s.number(i["visits"])),
+    "estep_tangent": lambda s, i: estep_tangent(
+        s.log(i["q"]), s.number(i["direction"]), s.number(i["slope"]), s.number(i["alpha"])
+    ),
+}
+
+
 def functional(x, theta):
     """f at a parameter, in plain NumPy; log pi_theta has the base log policy and the features as slopes."""
     logits = np.log(x["policy"].astype(float)) + x["features"].astype(float) @ theta
@@ -53,9 +64,7 @@ def test_the_direction_is_minus_the_gradient(seed):
     step = 1e-5
     for view in (Floats(), Tensors(), Intervals()):
         with precision(192):
-            found = mstep_direction(
-                view.log(x["q"]), view.log(x["policy"]), view.number(x["features"]), view.number(x["visits"])
-            )
+            found = ENTRIES["mstep_direction"](view, x)
         for k in range(2):
             e = np.eye(2)[k] * step
             slope = (functional(x, e) - functional(x, -e)) / (2 * step)
@@ -78,7 +87,7 @@ def test_the_curvature_is_a_bound_of_every_second_difference(seed):
     """At any parameter and along any unit vector; for two actions of probability 1/2 it is attained."""
     x, rng = instance(seed), np.random.default_rng([seed, 1])
     views = (Floats(), Tensors(), Intervals())
-    floats, tensors, balls = (mstep_curvature(v.number(x["features"]), v.number(x["visits"])) for v in views)
+    floats, tensors, balls = (ENTRIES["mstep_curvature"](v, x) for v in views)
     pairs = [
         max(sum((f - g) ** 2 for f, g in zip(a, b, strict=True)) for a in of_state for b in of_state)
         for of_state in x["features"].tolist()

@@ -6,7 +6,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from exactrl.formulas.marginals import chain_of, chain_slopes, mean_slopes, next_marginal, next_marginal_slopes
+from exactrl.formulas.chains import (
+    chain_of,
+    discounted_system,
+    expected_following,
+    expected_next,
+    next_marginal,
+    policy_kernel,
+)
+from exactrl.formulas.marginals import chain_slopes, mean_slopes, next_marginal_slopes
 from exactrl.number_systems.balls import Balls, precision
 from exactrl.number_systems.rationals import normalised
 from tests.exactrl.three_views import Floats, Intervals, Tensors
@@ -66,6 +74,68 @@ class Case:
         marginals, slopes = self.listed()
         moved = (slopes[-1] * self.values).sum(axis=-1)
         return moved + marginals[-1][:, None] * self.slopes
+
+
+def one_step(s, c, formula):
+    """A formula of the marginals one step from the start."""
+    policy, dynamics, start = s.number(c.policy), s.number(c.dynamics), s.number(c.start)
+    return formula(chain_of(policy, dynamics), policy, dynamics, start)
+
+
+ENTRIES = {
+    "chain_of": lambda s, c: chain_of(s.number(c.policy), s.number(c.dynamics)),
+    "next_marginal": lambda s, c: one_step(s, c, lambda chain, policy, dynamics, start: next_marginal(start, chain)),
+    "expected_following": lambda s, c: expected_following(s.number(c.dynamics), s.number(c.values)),
+    "discounted_system": lambda s, c: discounted_system(s.number(c.dynamics[:, 0]), s.number(Fraction(7, 8))),
+    "chain_slopes": lambda s, c: one_step(
+        s, c, lambda chain, policy, dynamics, _: chain_slopes(policy, dynamics, chain)
+    ),
+    "next_marginal_slopes": lambda s, c: one_step(
+        s,
+        c,
+        lambda chain, policy, dynamics, start: next_marginal_slopes(
+            dynamics, start, chain, chain_slopes(policy, dynamics, chain)
+        ),
+    ),
+    "mean_slopes": lambda s, c: mean_slopes(
+        s.number(c.dynamics), s.number(c.start), s.number(c.values), s.number(c.slopes)
+    ),
+}
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_chain_by_loops_over_fractions(seed):
+    """Both layouts of the dynamics; the system has the discounted sum as its solution."""
+    c = Case(seed)
+    flat = c.dynamics.reshape(-1, c.S)
+    expected = [[sum(c.policy[s, a] * c.dynamics[s, a, t] for a in range(c.A)) for t in range(c.S)] for s in range(c.S)]
+    chain = chain_of(c.policy, c.dynamics)
+    assert chain.tolist() == policy_kernel(c.policy, flat).tolist() == expected
+    ahead = [[sum(c.dynamics[s, a] * c.values) for a in range(c.A)] for s in range(c.S)]
+    assert expected_following(c.dynamics, c.values).tolist() == expected_next(flat, c.values).tolist() == ahead
+    system = discounted_system(chain, Fraction(7, 8))
+    assert all(isinstance(x, Fraction) for x in system.ravel())
+    values = np.linalg.solve(system.astype(float), c.values.astype(float))
+    summed = c.values.astype(float) + 7 / 8 * (chain.astype(float) @ values)
+    np.testing.assert_allclose(values, summed, rtol=1e-12)
+
+
+def test_a_batch_of_models_is_its_models():
+    """Every layout and one discount a model."""
+    cases = [c for c in map(Case, range(60)) if (c.S, c.A) == (2, 3)][:3]
+    policy, dynamics, values = (
+        np.stack([getattr(c, name) for c in cases]).astype(float) for name in ("policy", "dynamics", "values")
+    )
+    discount = np.array([0.0, 0.5, 0.9])
+    chain, ahead = chain_of(policy, dynamics), expected_following(dynamics, values)
+    assert np.array_equal(expected_next(dynamics.reshape(3, 6, 2), values), ahead)
+    system = discounted_system(chain, discount)
+    shared = expected_following(dynamics[0], values)
+    for i in range(3):
+        np.testing.assert_allclose(chain[i], chain_of(policy[i], dynamics[i]), rtol=1e-15)
+        np.testing.assert_allclose(ahead[i], expected_following(dynamics[i], values[i]), rtol=1e-15)
+        np.testing.assert_allclose(shared[i], expected_following(dynamics[0], values[i]), rtol=1e-15)
+        np.testing.assert_allclose(system[i], np.eye(2) - discount[i] * chain[i], rtol=1e-15)
 
 
 @pytest.mark.parametrize("view", [Floats(), Tensors()], ids=["floats", "tensors"])

@@ -9,8 +9,10 @@ import torch
 from exactrl.errors import Uncertain
 from exactrl.formulas import mpo
 from exactrl.formulas.mpo import (
+    centred_features,
     dual_derivatives,
     dual_value,
+    expected_features,
     expected_kl,
     log_estep,
     mstep_objective,
@@ -23,6 +25,7 @@ from exactrl.formulas.mpo import (
 from exactrl.number_systems import namespace
 from exactrl.number_systems.balls import Balls, precision
 from exactrl.number_systems.rationals import float_logs, normalised
+from tests.exactrl.three_views import Floats, Intervals, Tensors, parts
 
 BITS = 192
 
@@ -58,36 +61,6 @@ def instance(seed, zeros=False):
     }
 
 
-class Floats:
-    name = "floats"
-
-    def number(self, x):
-        return np.asarray(x, dtype=float)
-
-    def log(self, x):
-        return float_logs(x)
-
-
-class Tensors(Floats):
-    name = "tensors"
-
-    def number(self, x):
-        return torch.tensor(super().number(x))
-
-    def log(self, x):
-        return torch.tensor(super().log(x))
-
-
-class Intervals:
-    name = "balls"
-
-    def number(self, x):
-        return Balls(x)
-
-    def log(self, x):
-        return namespace(Balls(0)).log(Balls(x))
-
-
 def problem(s, i):
     return s.log(i["policy"]), s.number(i["q"]), s.number(i["weights"])
 
@@ -107,6 +80,10 @@ ENTRIES = {
     "nearest_table": lambda s, i: nearest_table(s.log(i["target"]), s.log(i["members"]), s.number(i["weights"])),
     "nearest_table_within": lambda s, i: nearest_table_within(
         s.log(i["target"]), s.log(i["policy"]), s.log(i["members"]), s.number(i["weights"]), s.number(Fraction(3))
+    ),
+    "centred_features": lambda s, i: centred_features(s.number(i["policy"]), s.number(i["features"])),
+    "expected_features": lambda s, i: expected_features(
+        s.number(i["policy"]), s.number(i["features"]), s.number(i["weights"])
     ),
     "softmax_fisher": lambda s, i: softmax_fisher(s.log(i["policy"]), s.number(i["features"]), s.number(i["weights"])),
 }
@@ -128,10 +105,6 @@ def test_floats_lie_in_the_balls_and_tensors_equal_floats(name, zeros):
                 assert_inside(number, enclosed)
 
 
-def parts(result):
-    return result if isinstance(result, tuple) else (result,)
-
-
 def assert_inside(number, enclosed):
     if not isinstance(enclosed, Balls):  # the position of a member
         np.testing.assert_array_equal(number, enclosed)
@@ -149,6 +122,21 @@ def assert_inside(number, enclosed):
 def floats(seed=0, zeros=False):
     i = instance(seed, zeros)
     return float_logs(i["policy"]), i["q"].astype(float), i["weights"].astype(float), i
+
+
+def test_means_of_features_by_loops_over_fractions():
+    """The centred features have mean 0 under the policy, whatever the weights."""
+    i = instance(5)
+    policy, features, weights = i["policy"], i["features"], i["weights"]
+    states, actions, size = features.shape
+    pairs = [(s, a) for s in range(states) for a in range(actions)]
+    mean = [sum(weights[s] * policy[s, a] * features[s, a, k] for s, a in pairs) for k in range(size)]
+    assert expected_features(policy, features, weights).tolist() == mean
+    centred = centred_features(policy, features)
+    for s, a in pairs:
+        away = [features[s, a, k] - sum(policy[s, b] * features[s, b, k] for b in range(actions)) for k in range(size)]
+        assert centred[s, a].tolist() == away
+    assert expected_features(policy, centred, weights).tolist() == [0] * size
 
 
 @pytest.mark.parametrize("zeros", [False, True])

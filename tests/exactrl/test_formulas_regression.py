@@ -18,6 +18,9 @@ def drawn(seed):
     return feature, target, [Fraction(int(k), 5) for k in rng.integers(1, 9, n)]
 
 
+ENTRIES = {"fitted_multiple": lambda s, c: fitted_multiple(*map(s.number, c))}
+
+
 def error(theta, feature, target, weights):
     return sum(w * (y - theta * f) ** 2 for f, y, w in zip(feature, target, weights, strict=True))
 

@@ -12,15 +12,14 @@ import torch
 from scipy.special import logsumexp
 
 from exactrl import ExactRLError
+from exactrl.errors import Uncertain
 from exactrl.formulas import kl, soft_value
 from exactrl.formulas import soft_bellman as f
+from exactrl.formulas.chains import expected_next, next_mass, policy_kernel
 from exactrl.formulas.evaluation import (
-    expected_next,
     lookahead,
-    next_mass,
     policy_average,
     policy_gradient,
-    policy_kernel,
     soft_logit_gradient,
     soft_policy_gradient,
     soft_score,
@@ -29,7 +28,7 @@ from exactrl.formulas.evaluation import (
 from exactrl.number_systems import namespace
 from exactrl.number_systems.balls import Balls, precision
 from exactrl.number_systems.rationals import normalised
-from tests.exactrl.three_views import Floats, Intervals, Tensors
+from tests.exactrl.three_views import Floats, Intervals, Tensors, parts
 
 ROUNDING = 1e-13
 
@@ -53,6 +52,7 @@ class Case:
         S, A = 3, 1 + seed % 3
         ratio = np.vectorize(lambda k: Fraction(int(k), 12), otypes=[object])
         self.q, self.r = ratio(rng.integers(-60, 60, (S, A))), ratio(rng.integers(-30, 30, (S, A)))
+        self.untied = self.q + [Fraction(k, 100) for k in range(A)]
         self.pi, self.proposal = distributions(rng, (S, A), zeros), distributions(rng, (S, A), zeros)
         self.base = np.where(self.pi == 0, 0, ratio(rng.integers(1, 40, (S, A))))
         self.P = distributions(rng, (S * A, S), zeros)
@@ -71,6 +71,8 @@ ENTRIES = {
     "log_soft_greedy": lambda s, c: (
         f.log_soft_greedy(s.number(c.q), s.number(c.alpha)),
         f.log_soft_greedy(s.number(c.q), s.number(c.alpha), s.log(c.base)),
+        f.log_soft_greedy(s.number(c.untied), 0),
+        f.log_soft_greedy(s.number(c.untied), Fraction(0), s.log(c.base)),
     ),
     "soft_policy_value": lambda s, c: (
         f.soft_policy_value(s.log(c.pi), s.number(c.q), s.number(c.alpha)),
@@ -122,10 +124,6 @@ ENTRIES = {
 }
 
 
-def parts(result):
-    return result if isinstance(result, tuple) else (result,)
-
-
 @pytest.mark.parametrize("zeros", [False, True])
 @pytest.mark.parametrize("name", ENTRIES)
 def test_floats_lie_in_the_balls_and_tensors_equal_floats(name, zeros):
@@ -160,6 +158,17 @@ def test_the_soft_maximum_is_scipys_logsumexp_where_that_does_not_overflow():
         expected = alpha * logsumexp(q / alpha, b=base, axis=-1)
         np.testing.assert_allclose(f.soft_maximum(q, alpha, np.log(base)), expected, rtol=1e-13)
         np.testing.assert_allclose(f.soft_maximum(q, alpha), soft_value(q, alpha), rtol=1e-13)
+
+
+def test_at_temperature_0_the_first_of_the_best_actions_is_taken():
+    q = np.array([[1.0, 3.0, 3.0], [2.0, 0.0, 9.0]])
+    base = np.array([[0.0, -np.inf, -1.0], [0.0, 0.0, -np.inf]])
+    for zero in (0, 0.0, Fraction(0)):
+        assert np.exp(f.log_soft_greedy(q, zero)).tolist() == [[0, 1, 0], [0, 0, 1]]
+        assert np.exp(f.log_soft_greedy(q, zero, base)).tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert f.log_soft_greedy(torch.tensor(q), 0).tolist() == f.log_soft_greedy(q, 0).tolist()
+    with pytest.raises(Uncertain):
+        f.log_soft_greedy(Balls([Fraction(1, 3), Fraction(1, 3)]), 0)
 
 
 @pytest.mark.parametrize("alpha", [1e-300, 1e-100, 1e-3, 1.0, 1e3, 1e100, 1e300])

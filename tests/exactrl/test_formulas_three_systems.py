@@ -32,9 +32,14 @@ from exactrl.formulas import (
 from exactrl.number_systems import namespace
 from exactrl.number_systems.balls import Balls, precision
 from exactrl.number_systems.rationals import float_logs, normalised
+from tests.exactrl import test_formulas_joint_ascent as joint_ascent
+from tests.exactrl import test_formulas_marginals as marginals
+from tests.exactrl import test_formulas_regression as regression
+from tests.exactrl import test_linear_quadratic as linear_quadratic
+from tests.exactrl import test_particles as particles
 from tests.exactrl.test_formulas_soft_bellman import ENTRIES as SOFT_BELLMAN
 from tests.exactrl.test_formulas_soft_bellman import Case
-from tests.exactrl.three_views import Floats, Intervals, Tensors
+from tests.exactrl.three_views import Floats, Intervals, Rationals, Tensors, parts
 
 BITS = 192
 # A formula of some twenty roundings, each at most 2^-53 of the largest term: 256 of them is the allowance.
@@ -176,6 +181,15 @@ def table(s, kind, seed):
     members = drawn(rng, (4, *shape), top=10**9)
     features = ratio(rng.integers(-9, 9, (*shape, 2)))
     return s.log(policy), *map(s.number, numbers), s.log(drawn(rng, shape)), s.log(members), s.number(features)
+
+
+def featured(s, kind, seed):
+    """A policy (S, A) of probabilities, features and weights."""
+    rng = np.random.default_rng([seed, KINDS.index(kind), 5])
+    shape = (1, 1) if kind == "one trajectory" else (2, 3)
+    ratio = np.vectorize(lambda k: Fraction(int(k), 7), otypes=[object])
+    features = ratio(rng.integers(-9, 9, (*shape, 2)))
+    return tuple(map(s.number, (drawn(rng, shape, "zeros" in kind), features, drawn(rng, shape[:1]))))
 
 
 def member(s, kind, seed, nearest):
@@ -336,17 +350,40 @@ ENTRIES |= {
     "retrace_operator": lambda s, kind, seed: formulas.retrace_operator(*off_policy(s, kind, seed), steps=3),
 }
 ENTRIES |= {
+    "softmax_scores": with_instance(lambda s, i: formulas.softmax_scores(s.number(i.p))),
+    "centred_features": lambda s, kind, seed: formulas.centred_features(*featured(s, kind, seed)[:2]),
+    "expected_features": lambda s, kind, seed: formulas.expected_features(*featured(s, kind, seed)),
+}
+ENTRIES |= {
     name: lambda s, kind, seed, call=call: call(s, Case(seed, "zeros" in kind)) for name, call in SOFT_BELLMAN.items()
 }
+ENTRIES |= {
+    name: lambda s, kind, seed, call=call: call(s, particles.Case(seed, (2,) if kind == "batch" else ()))
+    for name, call in particles.ENTRIES.items()
+}
+for module, case in (
+    (marginals, marginals.Case),
+    (linear_quadratic, linear_quadratic.Case),
+    (joint_ascent, joint_ascent.instance),
+    (regression, regression.drawn),
+):
+    ENTRIES |= {
+        name: lambda s, kind, seed, call=call, case=case: call(s, case(3 * KINDS.index(kind) + seed))
+        for name, call in module.ENTRIES.items()
+    }
+#: without logarithms, so that Fractions pass through them
+RATIONAL = (
+    "amortised_update", "bellman_target", "centred_features", "chain_of", "chain_slopes", "discounted_system",
+    "eliminate", "expected_features", "expected_following", "expected_next", "fitted_multiple",
+    "log_density_of_image", "lookahead", "mean_slopes", "next_marginal", "next_marginal_slopes", "next_mass",
+    "policy_average", "policy_gradient", "policy_kernel", "polynomial_kernel", "polynomial_kernel_gradient",
+    "riccati_backup", "softmax_scores", "squared_error", "through_softmax",
+)  # fmt: skip
 
 
 def test_every_public_formula_has_an_entry():
     assert set(ENTRIES) == set(formulas.__all__)
     assert all(callable(getattr(formulas, name)) for name in formulas.__all__)
-
-
-def parts(result):
-    return result if isinstance(result, tuple) else (result,)
 
 
 def assert_within(number, x, allowance, where):
@@ -382,6 +419,19 @@ def test_floats_lie_in_the_balls_and_tensors_equal_floats(name, kind):
                 )
                 for v, x in zip(np.ravel(number), enclosed.data.ravel(), strict=True):
                     assert_within(v, x, allowance, f"{name}, {kind}, seed {seed}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", RATIONAL)
+def test_fractions_pass_through_what_has_no_logarithm(name, kind):
+    for seed in range(3):
+        exact = parts(ENTRIES[name](Rationals(), kind, seed))
+        with precision(BITS):
+            for fractions, enclosed in zip(exact, parts(ENTRIES[name](Intervals(), kind, seed)), strict=True):
+                assert np.shape(fractions) == enclosed.shape
+                for x, (low, high) in zip(np.ravel(fractions), enclosed.bounds(), strict=True):
+                    assert isinstance(x, Fraction)
+                    assert low <= x <= high
 
 
 @pytest.mark.parametrize("name", ENTRIES)
@@ -456,6 +506,12 @@ def test_autograd_of_a_softmax_policy_gives_the_slopes_of_the_divergences():
     ]:
         (found,) = torch.autograd.grad(divergence, logits, retain_graph=True)
         torch.testing.assert_close(found @ direction, slope, rtol=1e-11, atol=1e-13)
+
+
+def test_the_scores_are_the_jacobian_of_the_logarithms_of_a_softmax():
+    logits, _ = positive(6, (2, 4))
+    jacobians = [torch.autograd.functional.jacobian(lambda x: torch.log_softmax(x, -1), row) for row in logits]
+    torch.testing.assert_close(formulas.softmax_scores(torch.softmax(logits, -1)), torch.stack(jacobians))
 
 
 def test_autograd_of_the_lift_objective_vanishes_at_the_lift():

@@ -137,6 +137,7 @@ CASES = {
         lambda x, y: np.stack([y[0], x[1]]),
     ),
     "asarray": Case(lambda xp, x, y: xp.asarray(x), lambda x, y: x),
+    "identity": Case(lambda xp, x, y: xp.identity(3) * x[0], lambda x, y: np.eye(3, dtype=int) * x[0]),
     "per_row": Case(lambda xp, x, y: xp.per_row(x), lambda x, y: x[..., None]),
     "operators": Case(
         lambda xp, x, y: 2 - (-x) * y + (x - y) * 3 + (1 + x) / 4 - 5 / (7 + x * x),

@@ -1,4 +1,4 @@
-"""One exact number as each number system sees it: `number(x)` and `log(x)` of Fractions."""
+"""One exact number as each number system sees it: `number(x)` and `log(x)` of Fractions; and the parts of a result."""
 
 import numpy as np
 import torch
@@ -31,3 +31,14 @@ class Intervals:
     def log(self, x):
         x = Balls(as_fractions(x))
         return namespace(x).log(x)
+
+
+class Rationals:
+    """The Fractions themselves, for formulas without logarithms."""
+
+    def number(self, x):
+        return as_fractions(x)[()]
+
+
+def parts(result):
+    return result if isinstance(result, tuple) else (result,)

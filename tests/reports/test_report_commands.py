@@ -181,7 +181,12 @@ def test_a_folder_that_cannot_be_written_and_a_model_without_a_horizon_are_refus
     garnet(2, 2, 1, seed=0, discount=0.9).save(tmp_path / "m.json")
     result = run(*MONOTONICITY, "--mdp", tmp_path / "m.json", "--out", tmp_path / "out")
     assert result.exit_code == 2
-    assert "has no horizon" in result.stderr
+    assert "has no horizon, so its trajectories are infinite: give --horizon T for ECPO and PMD, or --family mpo" in (
+        " ".join(result.stderr.split())
+    )
+    result = run(*REGRET, "--mdp", tmp_path / "m.json", "--out", tmp_path / "out")
+    assert "has no horizon, so its trajectories are infinite: give --horizon T" in " ".join(result.stderr.split())
+    assert "mpo" not in result.stderr
     bandit([0, 1]).save(tmp_path / "fine.json")
     assert run(*ECPO_ALONE, "--mdp", tmp_path / "fine.json", "--out", tmp_path / "new" / "deep").exit_code == 0
 
@@ -212,6 +217,36 @@ def test_the_second_family_is_the_same_model_without_its_horizon(tmp_path):
     assert set(data["study"]) == {"improvement"}
     assert not (tmp_path / "tracks.csv").exists()
     assert "Nothing fell that is said never to" in text
+
+
+def test_mpo_takes_a_model_without_a_horizon_as_it_is(tmp_path):
+    """Under its own discount or the one given; one with a horizon loses it; the page's command makes it again."""
+    from exactrl.studies.discounted import discounted
+    from exactrl.studies.improvement import ImprovementOptions, study_improvement
+
+    mdp, options = garnet(3, 2, 2, seed=0, discount=0.7), ImprovementOptions(iterations=4, problems=1)
+    mdp.save(tmp_path / "endless.json")
+    mdp.replace(horizon=3).save(tmp_path / "episodes.json")
+    for file, words, discount in (
+        ("endless.json", [], 0.7),
+        ("endless.json", ["--discount", "0.4"], 0.4),
+        ("episodes.json", [], 0.7),
+    ):
+        arguments = ["--mdp", tmp_path / file, "--family", "mpo", *words]
+        result = run(*MONOTONICITY, *arguments, "--out", tmp_path / "out", "--json")
+        assert result.exit_code == 0, result.output
+        data = json.loads(result.stdout)
+        expected = study_improvement(discounted(file, mdp, discount), options)
+        assert data["study"]["improvement"] == json.loads(json.dumps(asdict(expected)))
+        assert data["settings"]["name"] == file
+        assert f"{file}: 3 states, 2 actions, stochastic, discount {discount}, no horizon" in (
+            (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+        )
+    again = run(*data["settings"]["command"].split()[2:], "--out", tmp_path / "again", "--json")
+    assert json.loads(again.stdout)["study"] == data["study"]
+    for words, message in ((["--problem", "tree"], "were given together"), (["--horizon", "0"], "--horizon is 0")):
+        result = run(*MONOTONICITY, *arguments, *words, "--out", tmp_path / "no")
+        assert (result.exit_code, message in result.stderr) == (2, True)
 
 
 LINES = tuple(Line(f"line {k}", [1.0, 10.0, 100.0], [1.0, 2.0 + k, 5.0], k, (1,) if k == 0 else ()) for k in range(6))

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from exactrl.estimators import normalised_expectation, self_normalised_expectation
-from exactrl.formulas import expectation, lift_weights, surrogate
+from exactrl.formulas import expectation, lift_weights, sampled_soft_value, softmax_scores, surrogate
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXPECTATION, LIMIT, Check, claim
-from proofs_checks.claims.ecpo.common import TEMPERATURES, term_size
+from proofs_checks.claims.ecpo.common import (
+    TEMPERATURES,
+    hoeffding_gap,
+    mean_score,
+    on_support,
+    self_normalised_bias,
+    term_size,
+)
 from proofs_checks.claims.ecpo.two_steps import (
     POSITIVE_DYNAMICS,
     POSITIVE_REFERENCE,
@@ -20,10 +25,11 @@ from proofs_checks.claims.ecpo.two_steps import (
     flat_dynamics,
     flat_reference,
     flat_returns,
+    returns_of,
     two_step_lift,
     two_step_space,
 )
-from proofs_checks.claims.terms import size
+from proofs_checks.claims.terms import row, size
 from proofs_checks.fields import Simplex
 from proofs_checks.instances import Problem, Space
 
@@ -35,7 +41,7 @@ def _on_support(p: Problem) -> tuple[Any, Any, Any]:
     log_policy = flat_reference(p)
     mask = p.support_first[..., :, None, None] & p.support_second[..., None, :, :]
     mask = mask.reshape(log_policy.shape)
-    return mask, namespace(log_policy).where(mask, log_policy, 0), log_policy
+    return mask, on_support(log_policy, mask), log_policy
 
 
 @claim(
@@ -98,10 +104,8 @@ def the_hot_limit(p: Problem) -> list[Check]:
     checks = []
     for factor in (1, 1000, 10**6):
         tau, tau_prime = p.tau * factor, p.tau_prime / factor
-        shaped = returns - xp.per_row(tau_prime) * logs
-        high = xp.max(xp.where(mask, shaped, -float("inf")))
-        low = xp.min(xp.where(mask, shaped, float("inf")))
-        bound = (high - low) * (high - low) / (8 * (tau + tau_prime)) + tau_prime * xp.max(xp.abs(logs))
+        shaped = sampled_soft_value(returns, logs, row(tau_prime))
+        bound = hoeffding_gap(shaped, tau + tau_prime, mask) + tau_prime * xp.max(xp.abs(logs))
         gap = xp.abs(surrogate(log_policy, returns, tau, tau_prime, dynamics) - claimed)
         scale = term_size(p, size(returns), logs, tau + tau_prime) + tau * size(dynamics)
         checks.append(Check(f"rate at {factor} tau", gap, "<=", bound, scale=scale))
@@ -117,17 +121,12 @@ def _estimator(p: Problem) -> tuple[Any, Any, Any, Any]:
     """Sampling law, exponents, scores of the first action's logits, and the true gradient."""
     _, logs, log_policy = _on_support(p)
     xp = namespace(log_policy)
-    first = np.eye(p.actions, dtype=int).astype(object if p.policy.ndim == 1 else float) + -p.policy[..., None, :]
-    columns = [flat(_returns_like(p) * 0 + first[..., :, None, None, j]) for j in range(p.actions)]
+    first = softmax_scores(p.policy)
+    columns = [flat(returns_of(p) * 0 + first[..., :, None, None, j]) for j in range(p.actions)]
     scores = xp.stack(columns, axis=-1)
     omega = lift_weights(logs, flat_returns(p), p.tau, p.tau_prime)
-    lift = xp.exp(flat(two_step_lift(p)) + flat_dynamics(p))
-    gradient = -xp.sum(lift[..., None] * scores, axis=-2)
+    gradient = -mean_score(flat(two_step_lift(p)) + flat_dynamics(p), scores)
     return log_policy + flat_dynamics(p), omega, scores, gradient
-
-
-def _returns_like(p: Problem) -> Any:
-    return p.first_rewards[..., :, None, None] + p.second_rewards[..., None, :, :]
 
 
 @claim(
@@ -188,8 +187,7 @@ def the_normalised_stochastic_estimator_is_unbiased(p: Problem) -> list[Check]:
     law, omega, scores, gradient = _estimator(p)
     xp = namespace(law)
     bias = -self_normalised_expectation(law, omega, scores, p.samples) - gradient
-    spread = xp.exp(xp.logsumexp(law + 2 * omega) - 2 * xp.logsumexp(law + omega))
-    bound = 12 * spread[..., None] * xp.max(xp.abs(scores), axis=-2) / p.samples
+    bound = self_normalised_bias(law, omega, scores, p.samples)
     return [
         Check("unbiased", -normalised_expectation(law, omega, scores), "==", gradient),
         Check("bias", xp.abs(bias), "<=", bound),

@@ -7,12 +7,14 @@ them.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from exactrl.formulas import log_lift
 from exactrl.number_systems import namespace
+from proofs_checks.claim import Given
 from proofs_checks.claims.terms import size
 from proofs_checks.extended import Extended, total, xlog
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex
@@ -66,6 +68,41 @@ def term_size(p: Problem, rewards: Any, log_policy: Any, tau_prime: Any) -> Any:
     return terms * (1 + np.divide(terms, eta, out=np.zeros_like(terms), where=eta > 0))
 
 
+def on_support(log_policy: Any, support: Any) -> Any:
+    """The logarithms of a policy, 0 where its probability is 0: there nothing is ever sampled, and 0 log 0 = 0."""
+    return namespace(log_policy).where(support, log_policy, 0)
+
+
+def hoeffding_gap(values: Any, temperature: Any, support: Any = None) -> Any:
+    """Hoeffding's bound on the gap in Jensen's inequality, (max - min)^2 / (8 temperature), over a support if given."""
+    xp = namespace(values)
+    low, high = (values if support is None else xp.where(support, values, sign * math.inf) for sign in (1, -1))
+    width = xp.max(high) - xp.min(low)
+    return width * width / (8 * temperature)
+
+
+def self_normalised_bias(log_law: Any, omega: Any, scores: Any, samples: int) -> Any:
+    """The bound on the bias of a self-normalised estimator of K samples, 12/K E e^{2w} / (E e^w)^2 max |score|."""
+    xp = namespace(log_law)
+    ratio = xp.exp(xp.logsumexp(log_law + 2 * omega) - 2 * xp.logsumexp(log_law + omega))
+    return 12 * ratio[..., None] * xp.max(xp.abs(scores), axis=-2) / samples
+
+
+def mean_score(log_weights: Any, scores: Any) -> Any:
+    """The mean of the scores (..., N, d) under weights given by their logarithms, (..., d)."""
+    xp = namespace(log_weights)
+    return xp.sum(xp.exp(log_weights)[..., None] * scores, axis=-2)
+
+
+def inside_the_segment(p: Problem, log_target: Any) -> Given:
+    """In floats a projection nearer to an end of the segment than rounding says nothing; balls visit those."""
+    xp = namespace(p.first_end)
+    if xp.name != "float64":
+        return ()
+    masses = (log_target, xp.log(p.first_end), xp.log(p.second_end))
+    return tuple((xp.min(xp.where(x == -math.inf, 0, x)), ">", -10.0) for x in masses)
+
+
 def printed_numerators(instance: Instance, name: str = "reference") -> list[Extended]:
     """Eq. 5 as printed: the reference times exp{(r - tau' log reference) / (tau + tau')}, for each trajectory."""
     eta = Extended(instance["tau"]) + instance["tau_prime"]
@@ -75,10 +112,15 @@ def printed_numerators(instance: Instance, name: str = "reference") -> list[Exte
     ]
 
 
+def printed_weights(policy: Any, returns: Any, tau: Any, tau_prime: Any = 0) -> list[Extended]:
+    """The exponentials exp{(r + tau log policy) / (tau + tau')} of Eqs. 7 and 21 in extended reals."""
+    eta = Extended(tau) + tau_prime
+    return [((Extended(r) + xlog(tau, q)) / eta).exp() for q, r in zip(policy, returns, strict=True)]
+
+
 def printed_lift(policy: Any, returns: Any, tau: Any, tau_prime: Any = 0) -> list[Extended]:
     """The solution of the Lift step in extended reals, in the form of Eq. 21, which is 0 where the policy is."""
-    eta = Extended(tau) + tau_prime
-    weights = [((Extended(r) + xlog(tau, q)) / eta).exp() for q, r in zip(policy, returns, strict=True)]
+    weights = printed_weights(policy, returns, tau, tau_prime)
     normaliser = total(weights)
     return [w / normaliser for w in weights]
 

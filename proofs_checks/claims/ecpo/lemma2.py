@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from exactrl.formulas import entropy, expectation, surrogate
+from exactrl.formulas import expectation, sampled_soft_value, soft_policy_value, soft_score, surrogate
 from exactrl.number_systems import namespace
 from proofs_checks.claim import LIMIT, POINTWISE, Check, Given, Printed, claim
-from proofs_checks.claims.ecpo.common import DETERMINISTIC, POSITIVE_POLICY, lift_size, term_size
-from proofs_checks.claims.terms import size
+from proofs_checks.claims.ecpo.common import (
+    DETERMINISTIC,
+    POSITIVE_POLICY,
+    hoeffding_gap,
+    lift_size,
+    on_support,
+    printed_weights,
+    term_size,
+)
+from proofs_checks.claims.terms import row, size
 from proofs_checks.extended import Extended, total, xlog
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex
 from proofs_checks.instances import Instance, Problem, Space
@@ -41,11 +49,8 @@ def _positive_temperatures(p: Problem) -> tuple[Any, Any]:
 def printed_surrogate(instance: Instance) -> Extended:
     """SR as printed, in extended reals."""
     eta = Extended(instance["tau"]) + instance["tau_prime"]
-    terms = [
-        (Extended(r) + xlog(instance["tau"], x)) / eta
-        for x, r in zip(instance["policy"], instance["returns"], strict=True)
-    ]
-    value: Extended = eta * total(t.exp() for t in terms).log()
+    weights = printed_weights(instance["policy"], instance["returns"], instance["tau"], instance["tau_prime"])
+    value: Extended = eta * total(weights).log()
     return value
 
 
@@ -75,7 +80,7 @@ def printed_upper_bound(instance: Instance) -> Extended:
 def the_surrogate_is_at_least_the_regularised_return(p: Problem) -> Check:
     """The policy itself is a candidate in the maximisation whose value the surrogate is."""
     tau, tau_prime = _positive_temperatures(p)
-    lower = expectation(p.log_policy, p.returns) + tau_prime * entropy(p.log_policy)
+    lower = soft_policy_value(p.log_policy, p.returns, tau_prime)
     value = surrogate(p.log_policy, p.returns, tau, tau_prime)
     defined: Given = ((p.tau + p.tau_prime, ">", 0),)
     return Check("lower bound", lower, "<=", value, scale=lift_size(p, p.log_policy, tau_prime), given=defined)
@@ -108,7 +113,7 @@ def the_surrogate_is_at_most_the_variance_bound(p: Problem) -> Check:
     """The bound of the second-order expansion about the largest shaped return."""
     xp = namespace(p.policy)
     tau, tau_prime = _positive_temperatures(p)
-    shaped = p.returns - xp.scaled_log(xp.per_row(tau_prime), p.log_policy)
+    shaped = soft_score(p.log_policy, p.returns, tau_prime)
     gap = shaped - xp.max(xp.abs(shaped), keepdims=True)
     upper = expectation(p.log_policy, shaped) + expectation(p.log_policy, gap * gap) / (2 * (tau + tau_prime))
     value = surrogate(p.log_policy, p.returns, tau, tau_prime)
@@ -149,7 +154,7 @@ def the_cold_limit_is_the_largest_return(p: Problem) -> list[Check]:
     xp = namespace(p.policy)
     supported = xp.where(p.support_policy, p.returns, -float("inf"))
     limit = xp.max(supported)
-    finite_logs = xp.where(p.support_policy, p.log_policy, 0)
+    finite_logs = on_support(p.log_policy, p.support_policy)
     checks = [Check("limit", limit, "==", xp.max(p.returns), scale=size(p.returns))]
     for step in _STEPS:
         tau, tau_prime = p.tau_rate / step, p.tau_prime_rate / step
@@ -194,12 +199,9 @@ the_cold_limit_is_the_largest_return.reading("intended", space=_path_space(zeros
 )
 def the_hot_limit_is_the_regularised_return(p: Problem) -> list[Check]:
     """The distance to the claimed limit is at most Hoeffding's bound, which vanishes as tau grows."""
-    xp = namespace(p.policy)
-    claimed = expectation(p.log_policy, p.returns) + p.tau_prime * entropy(p.log_policy)
-    logs = xp.where(p.support_policy, p.log_policy, 0)
-    shaped = p.returns - xp.per_row(p.tau_prime) * logs
-    high = xp.max(xp.where(p.support_policy, shaped, -float("inf")))
-    low = xp.min(xp.where(p.support_policy, shaped, float("inf")))
+    claimed = soft_policy_value(p.log_policy, p.returns, p.tau_prime)
+    logs = on_support(p.log_policy, p.support_policy)
+    shaped = sampled_soft_value(p.returns, logs, row(p.tau_prime))
     checks = [
         Check(
             "limit", expectation(p.log_policy, shaped), "==", claimed, scale=size(p.returns) + p.tau_prime * size(logs)
@@ -209,7 +211,7 @@ def the_hot_limit_is_the_regularised_return(p: Problem) -> list[Check]:
         tau = p.tau * factor
         gap = surrogate(p.log_policy, p.returns, tau, p.tau_prime) - claimed
         scale = term_size(p, size(p.returns), logs, tau + p.tau_prime)
-        bound = (high - low) * (high - low) / (8 * (tau + p.tau_prime))
+        bound = hoeffding_gap(shaped, tau + p.tau_prime, p.support_policy)
         checks.append(Check(f"below at {factor} tau", gap, ">=", p.tau * 0, scale=scale, asserted=False))
         checks.append(Check(f"rate at {factor} tau", gap, "<=", bound, scale=scale, asserted=False))
     return checks

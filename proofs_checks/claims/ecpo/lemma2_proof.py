@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from exactrl.formulas import expectation, lift_objective, soft_value, surrogate
+from exactrl.formulas import (
+    lift_objective,
+    log_boltzmann,
+    shaped_returns,
+    soft_policy_value,
+    soft_value,
+    softmax_scores,
+    surrogate,
+)
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXPECTATION, LIMIT, OPTIMALITY, Check, claim
 from proofs_checks.claims.ecpo.common import (
@@ -14,8 +22,10 @@ from proofs_checks.claims.ecpo.common import (
     lift_size,
     lift_space,
     lifted,
+    mean_score,
+    on_support,
 )
-from proofs_checks.claims.ecpo.section3 import estimator_space, exponents, mean_score, softmax_scores
+from proofs_checks.claims.ecpo.section3 import estimator_space, exponents
 from proofs_checks.fields import Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
 from proofs_checks.symbolic import lift_identity
@@ -69,7 +79,7 @@ def the_cold_limit_is_the_soft_maximum(p: Problem) -> list[Check]:
     xp = namespace(p.policy)
     supported = xp.where(p.support_policy, p.returns, -float("inf"))
     limit = soft_value(supported, p.tau_prime)
-    logs = xp.where(p.support_policy, p.log_policy, 0)
+    logs = on_support(p.log_policy, p.support_policy)
     scale = lift_size(p, p.log_policy, p.tau_prime)
     checks = [Check("limit", limit, "==", soft_value(p.returns, p.tau_prime), scale=scale)]
     for step in (1, 100, 10_000):
@@ -116,10 +126,7 @@ def the_boltzmann_lift_is_optimal(p: Problem) -> Check:
 
 def expectation_of_shaped(p: Problem, log_policy: Any) -> Any:
     """Eq. 20: the mean of r + tau log reference, plus (tau + tau') times the entropy."""
-    from exactrl.formulas import entropy, shaped_returns
-
-    shaped = shaped_returns(p.log_reference, p.returns, p.tau)
-    return expectation(log_policy, shaped) + (p.tau + p.tau_prime) * entropy(log_policy)
+    return soft_policy_value(log_policy, shaped_returns(p.log_reference, p.returns, p.tau), p.tau + p.tau_prime)
 
 
 the_boltzmann_lift_is_optimal.both_readings(
@@ -145,8 +152,8 @@ the_boltzmann_lift_is_optimal.both_readings(
 def the_exact_ratio_is_unbiased(p: Problem) -> Check:
     """The mean under the reference of the ratio of Eq. 5 times the score, against the mean of the score under Eq. 21."""
     xp = namespace(p.log_reference)
-    scores, omega = softmax_scores(p), exponents(p)
-    ratio = xp.exp(omega - xp.logsumexp(p.log_reference + omega, keepdims=True))
+    scores, omega = softmax_scores(p.policy), exponents(p)
+    ratio = xp.exp(log_boltzmann(omega, 1, p.log_reference))
     expected = xp.sum(xp.weighted(p.reference[..., None], ratio[..., None] * scores), axis=-2)
     return Check("unbiased", -expected, "==", -mean_score(lifted(p, p.log_reference), scores))
 

@@ -8,7 +8,7 @@ from exactrl.formulas import expectation, kl, log_boltzmann
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXISTENCE, POINTWISE, Check, claim
 from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, lifted
-from proofs_checks.claims.terms import size
+from proofs_checks.claims.terms import size, spread
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex, Unit
 from proofs_checks.instances import Problem, Space
 from proofs_checks.symbolic import softmax_hessian
@@ -90,7 +90,7 @@ def the_objective_is_coercive(p: Problem) -> list[Check]:
     scale = size(along) + size(log_policy) + size(moved)
     return [
         Check("stationary is global", rise, ">=", slope, scale=scale),
-        Check("coercive", rate, ">=", least * (xp.max(along) - xp.min(along)), scale=scale),
+        Check("coercive", rate, ">=", least * spread(along), scale=scale),
     ]
 
 

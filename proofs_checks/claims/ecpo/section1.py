@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from exactrl.formulas import expectation, kl, lift_objective_with_dynamics, log_lift, soft_value, surrogate
-from exactrl.number_systems import namespace
 from proofs_checks.claim import OPTIMALITY, POINTWISE, Check, claim
-from proofs_checks.claims.ecpo.common import TEMPERATURES
+from proofs_checks.claims.ecpo.common import TEMPERATURES, hoeffding_gap
 from proofs_checks.claims.ecpo.two_steps import (
     POSITIVE_DYNAMICS,
     POSITIVE_REFERENCE,
@@ -16,6 +15,7 @@ from proofs_checks.claims.ecpo.two_steps import (
     flat_dynamics,
     flat_reference,
     flat_returns,
+    log_joint,
     two_step_scale,
     two_step_space,
 )
@@ -62,7 +62,7 @@ the_lift_value_is_the_value_of_a_policy.reading(
 
 def results_carry_over(p: Problem) -> list[Check]:
     """With the definitions of Appendix D: the identity behind Proposition 1 and the Lift step, for any policy."""
-    log_policy = flat(p.log_challenger_first[..., :, None, None] + p.log_challenger_second[..., None, :, :])
+    log_policy = flat(log_joint(p.log_challenger_first, p.log_challenger_second))
     reference, returns, dynamics = flat_reference(p), flat_returns(p), flat_dynamics(p)
     objective = lift_objective_with_dynamics(log_policy, reference, returns, p.tau, p.tau_prime, dynamics)
     value = surrogate(reference, returns, p.tau, p.tau_prime, dynamics)
@@ -110,17 +110,15 @@ the_lift_value_is_the_value_of_a_policy.reading(
 )
 def the_lift_value_is_an_upper_bound(p: Problem) -> list[Check]:
     """No policy has more than the lift; with the state values averaged it is exactly the best policy."""
-    xp = namespace(p.first)
     check = the_lift_value_is_the_value_of_a_policy.sides(p)
     assert isinstance(check, Check)
     later = surrogate(p.log_second, p.second_rewards, row(p.tau), row(p.tau_prime))
     eta = p.tau + p.tau_prime
     optimistic = soft_value(later[..., None, :] + p.transitions * 0, row(eta), p.log_transitions)
     through_states = surrogate(p.log_first, p.first_rewards + optimistic, p.tau, p.tau_prime)
-    spread = xp.max(later) - xp.min(later)
     return [
         Check("value", check.left, "<=", check.right, scale=check.scale),
-        Check("gap", check.right - check.left, "<=", spread * spread / (8 * eta), scale=check.scale),
+        Check("gap", check.right - check.left, "<=", hoeffding_gap(later, eta), scale=check.scale),
         Check("states", through_states, "==", check.right, scale=check.scale),
     ]
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from exactrl.estimators import normalised_expectation, self_normalised_expectation
-from exactrl.formulas import kl, lift_objective, lift_weights
+from exactrl.formulas import kl, lift_objective, lift_weights, softmax_scores
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXISTENCE, EXPECTATION, OPTIMALITY, POINTWISE, Check, Printed, claim
 from proofs_checks.claims.ecpo.common import (
@@ -17,7 +15,10 @@ from proofs_checks.claims.ecpo.common import (
     lift_size,
     lift_space,
     lifted,
+    mean_score,
+    on_support,
     printed_numerators,
+    self_normalised_bias,
 )
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
@@ -155,26 +156,14 @@ the_lift_is_optimal.reading(
 )
 def the_estimator_is_unbiased(p: Problem) -> Check:
     """Every component of the expectation over K-tuples equals the component of the gradient."""
-    scores = softmax_scores(p)
+    scores = softmax_scores(p.policy)
     expected = self_normalised_expectation(p.log_reference, exponents(p), scores, p.samples)
     return Check("unbiased", -expected, "==", -mean_score(lifted(p, p.log_reference), scores))
 
 
-def softmax_scores(p: Problem) -> Any:
-    """The gradients of log pi_theta(rho) in the logits of a softmax policy, 1[rho = j] - pi_theta(j): (..., n, n)."""
-    return np.eye(p.n, dtype=int).astype(object if p.policy.ndim == 1 else float) + -p.policy[..., None, :]
-
-
 def exponents(p: Problem) -> Any:
     """The exponents omega; at trajectories of probability 0, which are never sampled, any finite number."""
-    xp = namespace(p.log_reference)
-    return lift_weights(xp.where(p.support_reference, p.log_reference, 0), p.returns, p.tau, p.tau_prime)
-
-
-def mean_score(log_weights: Any, scores: Any) -> Any:
-    """The mean of the scores under weights given by their logarithms, (..., d)."""
-    xp = namespace(log_weights)
-    return xp.sum(xp.exp(log_weights)[..., None] * scores, axis=-2)
+    return lift_weights(on_support(p.log_reference, p.support_reference), p.returns, p.tau, p.tau_prime)
 
 
 _ESTIMATOR_SIZES = {"n": (1, 2, 3), "samples": (1, 2, 3)}
@@ -220,15 +209,13 @@ the_estimator_is_unbiased.reading(
 def the_normalised_estimator_is_unbiased(p: Problem) -> list[Check]:
     """The exactly normalised estimator has the gradient as its mean; the self-normalised one comes near at rate 1/K."""
     xp = namespace(p.log_reference)
-    scores, omega = softmax_scores(p), exponents(p)
+    scores, omega = softmax_scores(p.policy), exponents(p)
     gradient = -mean_score(lifted(p, p.log_reference), scores)
     bias = -self_normalised_expectation(p.log_reference, omega, scores, p.samples) - gradient
-    log_z = xp.logsumexp(p.log_reference + omega)
-    spread = xp.exp(xp.logsumexp(p.log_reference + 2 * omega) - 2 * log_z)
-    largest = xp.max(xp.abs(scores), axis=-2)
+    bound = self_normalised_bias(p.log_reference, omega, scores, p.samples)
     return [
         Check("unbiased", -normalised_expectation(p.log_reference, omega, scores), "==", gradient),
-        Check("bias", xp.abs(bias), "<=", 12 * spread[..., None] * largest / p.samples),
+        Check("bias", xp.abs(bias), "<=", bound),
     ]
 
 

@@ -10,12 +10,15 @@ from exactrl.formulas import (
     lift_objective,
     lift_weights,
     log_lift,
+    sampled_soft_value,
     shaped_returns,
+    softmax_scores,
     surrogate,
 )
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXPECTATION, OPTIMALITY, POINTWISE, Check, claim
-from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, term_size
+from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, hoeffding_gap, on_support, term_size
+from proofs_checks.claims.ecpo.two_steps import flat
 from proofs_checks.claims.terms import row, size
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
@@ -36,11 +39,10 @@ from proofs_checks.symbolic import tree_recursion_identity
 )
 def the_soft_value_is_the_optimum(p: Problem) -> list[Check]:
     """The recursion gives the value of the lift over trajectories, and no policy has more."""
-    xp = namespace(p.second)
     later = surrogate(p.log_second, p.second_rewards, row(p.tau), row(p.tau_prime))
     value = surrogate(p.log_first, p.first_rewards + later, p.tau, p.tau_prime)
     returns, log_reference, log_challenger = (
-        xp.reshape(x, (*x.shape[:-2], -1))
+        flat(x, 2)
         for x in (
             p.first_rewards[..., :, None] + p.second_rewards,
             p.log_first[..., :, None] + p.log_second,
@@ -87,11 +89,15 @@ def action_space(*, zeros: bool, **more: Any) -> Space:
     return Space(fields | more, {"n": (1, 2, 3, 5)})
 
 
+def one_sample(p: Problem) -> Any:
+    """The one-sample estimate Q - tau' log reference of each action that the reference takes."""
+    logs = on_support(p.log_reference, p.support_reference)
+    return sampled_soft_value(p.action_values, logs, row(p.tau_prime))
+
+
 def one_sample_mean(p: Problem) -> Any:
     """The mean of the one-sample estimate Q - tau' log reference under the reference."""
-    xp = namespace(p.reference)
-    logs = xp.where(p.support_reference, p.log_reference, 0)
-    return expectation(p.log_reference, p.action_values - xp.per_row(p.tau_prime) * logs)
+    return expectation(p.log_reference, one_sample(p))
 
 
 def value_scale(p: Problem) -> Any:
@@ -144,13 +150,8 @@ the_one_sample_estimate_is_unbiased.reading(
 )
 def the_one_sample_estimate_is_a_lower_bound(p: Problem) -> list[Check]:
     """Jensen's inequality from below, Hoeffding's lemma from above."""
-    xp = namespace(p.reference)
     value, mean = surrogate(p.log_reference, p.action_values, p.tau, p.tau_prime), one_sample_mean(p)
-    logs = xp.where(p.support_reference, p.log_reference, 0)
-    shaped = p.action_values - xp.per_row(p.tau_prime) * logs
-    high = xp.max(xp.where(p.support_reference, shaped, -float("inf")))
-    low = xp.min(xp.where(p.support_reference, shaped, float("inf")))
-    gap = (high - low) * (high - low) / (8 * (p.tau + p.tau_prime))
+    gap = hoeffding_gap(one_sample(p), p.tau + p.tau_prime, p.support_reference)
     scale = value_scale(p)
     return [
         Check("lower bound", mean, "<=", value, scale=scale),
@@ -161,6 +162,13 @@ def the_one_sample_estimate_is_a_lower_bound(p: Problem) -> list[Check]:
 the_one_sample_estimate_is_a_lower_bound.both_readings(
     space=action_space(zeros=True), assumptions=[DETERMINISTIC, "a is sampled from the reference", TEMPERATURES]
 )
+
+
+def log_policy_target(p: Problem) -> Any:
+    """The logarithm of what the policy loss projects, exp{(Q + tau log reference - V) / (tau + tau')}, (..., n)."""
+    xp = namespace(p.log_reference)
+    shaped = shaped_returns(p.log_reference, p.action_values, p.tau)
+    return (shaped - xp.per_row(p.value)) / xp.per_row(p.tau + p.tau_prime)
 
 
 @claim(
@@ -187,24 +195,13 @@ def the_printed_gradient(p: Problem) -> Check:
 
 def _gradient(p: Problem, *, sign: int) -> Check:
     xp = namespace(p.policy)
-    eta = xp.per_row(p.tau + p.tau_prime)
-    value = xp.per_row(p.value)
-    log_target = (shaped_returns(p.log_reference, p.action_values, p.tau) - value) / eta
-    logs = xp.where(p.support_reference, p.log_reference, 0)
-    weight = xp.weighted(p.reference, xp.exp(lift_weights(logs, p.action_values, p.tau, p.tau_prime) - value / eta))
-    left, right = [], []
-    for j in range(p.n):
-        tangent = xp.where(_is_action(p, j), 1, 0) - p.policy[..., j, None]
-        left.append(forward_kl_slope(log_target, tangent))
-        right.append(sign * xp.sum(weight * tangent))
+    shift = xp.per_row(p.value) / xp.per_row(p.tau + p.tau_prime)
+    logs = on_support(p.log_reference, p.support_reference)
+    weight = xp.weighted(p.reference, xp.exp(lift_weights(logs, p.action_values, p.tau, p.tau_prime) - shift))
+    tangents = xp.moveaxis(softmax_scores(p.policy), -1, -2)  # one row a logit
+    left = forward_kl_slope(log_policy_target(p)[..., None, :], tangents)
     scale = 1e-6 + (xp.max(weight) if xp.name == "float64" else 0)
-    return Check("gradient", xp.stack(left, axis=-1), "==", xp.stack(right, axis=-1), scale=scale)
-
-
-def _is_action(p: Problem, j: int) -> Any:
-    import numpy as np
-
-    return np.broadcast_to(np.arange(p.n) == j, p.policy.shape)
+    return Check("gradient", left, "==", sign * xp.sum(weight[..., None, :] * tangents), scale=scale)
 
 
 _GRADIENT: dict[str, Any] = {

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from exactrl.formulas import (
-    entropy,
-    expectation,
+    centred,
     forward_kl_slope,
     kl,
     lift_objective,
@@ -15,13 +14,20 @@ from exactrl.formulas import (
     log_lift,
     sampled_soft_value,
     shaped_returns,
+    soft_policy_value,
     soft_value,
     surrogate,
 )
 from exactrl.number_systems import namespace
 from proofs_checks.claim import OPTIMALITY, POINTWISE, Check, Printed, claim
-from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, printed_numerators, term_size
-from proofs_checks.claims.ecpo.section4 import action_space, one_sample_mean, value_scale
+from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, on_support, printed_numerators, term_size
+from proofs_checks.claims.ecpo.section4 import (
+    action_space,
+    log_policy_target,
+    one_sample_mean,
+    value_scale,
+)
+from proofs_checks.claims.ecpo.two_steps import flat
 from proofs_checks.claims.terms import row, size
 from proofs_checks.extended import Extended, total, xlog
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex, Unit
@@ -43,19 +49,15 @@ def _tree_space(**more: Any) -> Space:
     return Space(fields | more, {"actions": (1, 2, 3), "later": (1, 2, 3)})
 
 
-def _flat(x: Any) -> Any:
-    return namespace(x).reshape(x, (*x.shape[:-2], -1))
-
-
 def _tree(p: Problem) -> tuple[Any, Any]:
     """Returns and log reference of all trajectories of the two-step tree."""
-    return _flat(p.first_rewards[..., :, None] + p.second_rewards), _flat(p.log_first[..., :, None] + p.log_second)
+    returns = flat(p.first_rewards[..., :, None] + p.second_rewards, 2)
+    return returns, flat(p.log_first[..., :, None] + p.log_second, 2)
 
 
 def _consistent(p: Problem, log_policy: Any, log_reference: Any, rewards: Any, tau: Any, tau_prime: Any) -> Any:
     """The right side of the temporal consistency at one state: E_{a ~ pi} of r + tau log reference - eta log pi."""
-    shaped = expectation(log_policy, shaped_returns(log_reference, rewards, tau))
-    return shaped + (tau + tau_prime) * entropy(log_policy)
+    return soft_policy_value(log_policy, shaped_returns(log_reference, rewards, tau), tau + tau_prime)
 
 
 @claim(
@@ -75,7 +77,7 @@ def _consistent(p: Problem, log_policy: Any, log_reference: Any, rewards: Any, t
 def the_objective_is_consistent(p: Problem) -> Check:
     """The objective over trajectories against the recursion over states."""
     returns, log_reference = _tree(p)
-    log_policy = _flat(p.log_policy_first[..., :, None] + p.log_policy_second)
+    log_policy = flat(p.log_policy_first[..., :, None] + p.log_policy_second, 2)
     whole = lift_objective(log_policy, log_reference, returns, p.tau, p.tau_prime)
     tau, tau_prime = row(p.tau), row(p.tau_prime)
     later = _consistent(p, p.log_policy_second, p.log_second, p.second_rewards, tau, tau_prime)
@@ -140,11 +142,11 @@ def the_boltzmann_policy_is_optimal(p: Problem) -> list[Check]:
     first = log_lift(p.log_first, p.first_rewards + later, p.tau, p.tau_prime)
     second = log_lift(p.log_second, p.second_rewards, tau, tau_prime)
     best, other = (
-        lift_objective(_flat(x), log_reference, returns, p.tau, p.tau_prime)
+        lift_objective(flat(x, 2), log_reference, returns, p.tau, p.tau_prime)
         for x in (first[..., :, None] + second, p.log_challenger_first[..., :, None] + p.log_challenger_second)
     )
     scale = term_size(p, size(returns), log_reference, p.tau_prime)
-    product = xp.exp(_flat(first[..., :, None] + second))
+    product = xp.exp(flat(first[..., :, None] + second, 2))
     lift = xp.exp(log_lift(log_reference, returns, p.tau, p.tau_prime))
     noise = scale / (p.tau + p.tau_prime) if xp.name == "float64" else 1.0
     return [
@@ -243,8 +245,7 @@ def the_regression_of_exponentials_finds_the_value(p: Problem) -> list[Check]:
     """The mean of the exponentials gives the value; the mean of the targets stays below."""
     xp = namespace(p.reference)
     eta = p.tau + p.tau_prime
-    logs = xp.where(p.support_reference, p.log_reference, 0)
-    omega = lift_weights(logs, p.action_values, p.tau, p.tau_prime)
+    omega = lift_weights(on_support(p.log_reference, p.support_reference), p.action_values, p.tau, p.tau_prime)
     log_mean = xp.logsumexp(p.log_reference + omega)
     value = surrogate(p.log_reference, p.action_values, p.tau, p.tau_prime)
     scale = value_scale(p)
@@ -358,9 +359,7 @@ def descent_lowers_the_losses(p: Problem) -> list[Check]:
 def descent_checks(p: Problem) -> list[Check]:
     """The slope of the policy loss, and what one step of size 1/smoothness takes off either loss."""
     xp = namespace(p.logits)
-    log_target = (shaped_returns(p.log_reference, p.action_values, p.tau) - xp.per_row(p.value)) / row(
-        p.tau + p.tau_prime
-    )
+    log_target = log_policy_target(p)
     log_policy = log_boltzmann(p.logits, 1)
     mass = xp.sum(xp.exp(log_target))
     gradient = xp.exp(log_policy) * mass[..., None] - xp.exp(log_target)
@@ -369,7 +368,7 @@ def descent_checks(p: Problem) -> list[Check]:
     after = log_boltzmann(p.logits - step[..., None] * gradient, 1)
     fall = kl(log_target, log_policy) - kl(log_target, after)
     squares = xp.sum(gradient * gradient)
-    slope = forward_kl_slope(log_target, gradient - expectation(log_policy, gradient)[..., None])
+    slope = forward_kl_slope(log_target, centred(log_policy, gradient))
     error = p.value - xp.max(p.action_values)
     moved = error - p.step * error
     scale = mass * (1 + size(p.logits) + size(log_target)) if xp.name == "float64" else 1.0

@@ -6,8 +6,8 @@ from typing import Any
 
 from exactrl.formulas import expectation, kl, mixture, nearest_on_segment
 from exactrl.number_systems import namespace
-from proofs_checks.claim import POINTWISE, Check, Given, claim
-from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, lifted
+from proofs_checks.claim import POINTWISE, Check, claim
+from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, inside_the_segment, lifted, on_support
 from proofs_checks.claims.ecpo.theorem1 import CONVEX
 from proofs_checks.claims.terms import size
 from proofs_checks.fields import Bounded, NonNegative, Positive, Real, Simplex, Unit
@@ -32,11 +32,7 @@ def projection_comes_no_farther(p: Problem) -> Check:
     target = lifted(p, xp.log(mixture(p.first_end, p.second_end, p.current)))
     new = mixture(p.first_end, p.second_end, nearest_on_segment(xp.exp(target), p.first_end, p.second_end))
     member = xp.log(mixture(p.first_end, p.second_end, p.member))
-    # In floats a projection nearer to an end of the segment than rounding says nothing; balls visit those.
-    masses = (target, xp.log(p.first_end), xp.log(p.second_end))
-    sound: Given = ()
-    if xp.name == "float64":
-        sound = tuple((xp.min(xp.where(x == -float("inf"), 0, x)), ">", -10.0) for x in masses)
+    sound = inside_the_segment(p, target)
     return Check("distance", kl(member, xp.log(new)), "<=", kl(member, target), scale=10.0, given=sound)
 
 
@@ -67,9 +63,13 @@ _LEMMA4_SPACE = Space(
 )
 
 
-def _logs_on_support(p: Problem) -> Any:
-    """log pi_t, with 0 where the probability is 0: there the lift is 0 too, and 0 log 0 = 0."""
-    return namespace(p.policy).where(p.support_policy, p.log_policy, 0)
+def lemma4(p: Problem, radius: Any, scale: Any) -> Check:
+    """Lemma 4 with 1 replaced by the square of a radius."""
+    lift, logs = lifted(p, p.log_policy), on_support(p.log_policy, p.support_policy)
+    eta = p.tau + p.tau_prime
+    difference = expectation(p.log_policy, logs) - expectation(lift, logs)
+    right = radius * radius / (2 * eta * eta) + p.tau_prime / eta * difference
+    return Check("divergence", kl(p.log_policy, lift), "<=", right, scale=scale)
 
 
 @claim(
@@ -84,11 +84,7 @@ def _logs_on_support(p: Problem) -> Any:
 )
 def divergence_to_the_lift(p: Problem) -> Check:
     """The divergence of the policy from its lift, for rewards within [-1, 1]."""
-    lift, logs = lifted(p, p.log_policy), _logs_on_support(p)
-    eta = p.tau + p.tau_prime
-    difference = expectation(p.log_policy, logs) - expectation(lift, logs)
-    right = 1 / (2 * eta * eta) + p.tau_prime / eta * difference
-    return Check("divergence", kl(p.log_policy, lift), "<=", right, scale=size(logs))
+    return lemma4(p, 1, size(on_support(p.log_policy, p.support_policy)))
 
 
 divergence_to_the_lift.both_readings(
@@ -112,7 +108,8 @@ def divergence_from_the_lift(p: Problem) -> Check:
     xp = namespace(p.policy)
     eta = p.tau + p.tau_prime
     right = 1 / (2 * p.tau * eta) + p.tau_prime / p.tau * xp.log(xp.asarray(p.n))
-    return Check("divergence", kl(lifted(p, p.log_policy), p.log_policy), "<=", right, scale=size(_logs_on_support(p)))
+    scale = size(on_support(p.log_policy, p.support_policy))
+    return Check("divergence", kl(lifted(p, p.log_policy), p.log_policy), "<=", right, scale=scale)
 
 
 divergence_from_the_lift.both_readings(

@@ -12,17 +12,20 @@ from exactrl.formulas import (
     theorem1_temperatures,
 )
 from exactrl.number_systems import namespace
-from proofs_checks.claim import POINTWISE, Check, Given, Printed, claim
+from proofs_checks.claim import POINTWISE, Check, Printed, claim
 from proofs_checks.claims.ecpo.common import (
     DETERMINISTIC,
     POSITIVE_POLICY,
     TEMPERATURES,
+    inside_the_segment,
     lift_size,
     lifted,
+    on_support,
     printed_divergence,
     printed_lift,
 )
 from proofs_checks.claims.ecpo.theorem1 import CONVEX, FIXED, segment_regret, simplex_regret
+from proofs_checks.claims.ecpo.theorem1_lemmas import lemma4
 from proofs_checks.claims.terms import size
 from proofs_checks.extended import Extended, total, xlog
 from proofs_checks.fields import Bounded, NonNegative, Positive, Real, Simplex, Unit
@@ -32,17 +35,9 @@ from proofs_checks.symbolic import three_point_identity
 BOUNDED = "rewards within [-1, 1]"
 
 
-def _log_support(p: Problem) -> Any:
-    return namespace(p.policy).where(p.support_policy, p.log_policy, 0)
-
-
 def _lemma4(p: Problem, radius: Any) -> Check:
-    lift, logs = lifted(p, p.log_policy), _log_support(p)
-    eta = p.tau + p.tau_prime
-    difference = expectation(p.log_policy, logs) - expectation(lift, logs)
-    right = radius * radius / (2 * eta * eta) + p.tau_prime / eta * difference
-    scale = size(logs) * (1 + size(p.returns) / eta)
-    return Check("divergence", kl(p.log_policy, lift), "<=", right, scale=scale)
+    logs = on_support(p.log_policy, p.support_policy)
+    return lemma4(p, radius, size(logs) * (1 + size(p.returns) / (p.tau + p.tau_prime)))
 
 
 @claim(
@@ -183,11 +178,8 @@ def the_regret_of_one_step(p: Problem) -> Check:
     bracket = kl(log_member, log_current) - kl(log_member, xp.log(new))
     rest = 1 / (2 * eta) + p.tau_prime / (2 * p.tau * eta) + p.tau_prime * eta / p.tau * xp.log(xp.asarray(p.n))
     left = xp.sum((member - current) * p.returns)
-    sound: Given = ()
-    if xp.name == "float64":
-        masses = (target, xp.log(p.first_end), xp.log(p.second_end))
-        sound = tuple((xp.min(xp.where(x == -float("inf"), 0, x)), ">", -10.0) for x in masses)
     scale = eta * 20 + rest if xp.name == "float64" else 1.0
+    sound = inside_the_segment(p, target)
     return Check("step", left, "<=", eta * bracket + rest, scale=scale, given=sound)
 
 

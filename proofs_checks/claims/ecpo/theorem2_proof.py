@@ -8,9 +8,16 @@ from exactrl.formulas import centred, forward_kl_slope, kl, log_lift, surrogate,
 from exactrl.number_systems import namespace
 from proofs_checks.claim import POINTWISE, Check, Printed, claim
 from proofs_checks.claims.ecpo.appendix_a2 import moving_mass, slope_space
-from proofs_checks.claims.ecpo.common import DETERMINISTIC, TEMPERATURES, TRAJECTORIES, lift_size, lifted
+from proofs_checks.claims.ecpo.common import (
+    DETERMINISTIC,
+    TEMPERATURES,
+    TRAJECTORIES,
+    lift_size,
+    lifted,
+    printed_weights,
+)
 from proofs_checks.claims.terms import size
-from proofs_checks.extended import Extended, total, xlog
+from proofs_checks.extended import Extended, total
 from proofs_checks.fields import NonNegative, Positive, Real, Simplex
 from proofs_checks.instances import Instance, Problem, Space
 from proofs_checks.symbolic import ecpo_slope_identity
@@ -54,12 +61,10 @@ the_surrogate_rises_with_the_projection.both_readings(
 def printed_ecpo_slope(instance: Instance) -> Extended:
     """Eq. 16 as printed, along a tangent of probabilities: each term divides by pi(rho)."""
     policy, direction = instance["policy"], instance["first_tangent"]
-    eta = Extended(instance["tau"]) + instance["tau_prime"]
     moves = moving_mass(policy, direction)
     if not any(moves):
         return Extended(0)  # a policy that does not move: both derivatives are 0
-    shaped = zip(policy, instance["returns"], strict=True)
-    weights = [((Extended(r) + xlog(instance["tau"], q)) / eta).exp() for q, r in shaped]
+    weights = printed_weights(policy, instance["returns"], instance["tau"], instance["tau_prime"])
     slopes = [w * (Extended(1) / q) * m for w, q, m in zip(weights, policy, moves, strict=True)]
     return total(slopes) / total(weights)
 

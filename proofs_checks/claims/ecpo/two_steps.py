@@ -38,18 +38,19 @@ def two_step_space(
     return Space(fields | more, sizes or {"actions": (1, 2, 3), "states": (1, 2, 3)})
 
 
-def _joint(log_first: Any, log_second: Any) -> Any:
+def log_joint(log_first: Any, log_second: Any) -> Any:
     """Log policy probability of every trajectory, (..., A, S, A)."""
     return log_first[..., :, None, None] + log_second[..., None, :, :]
 
 
-def _returns(p: Problem) -> Any:
+def returns_of(p: Problem) -> Any:
+    """The return of every trajectory, (..., A, S, A)."""
     return p.first_rewards[..., :, None, None] + p.second_rewards[..., None, :, :]
 
 
 def log_dynamics(p: Problem) -> Any:
     """Log dynamics of every trajectory, (..., A, S, A)."""
-    return _returns(p) * 0 + p.log_transitions[..., None]
+    return returns_of(p) * 0 + p.log_transitions[..., None]
 
 
 def flat(x: Any, axes: int = 3) -> Any:
@@ -59,25 +60,25 @@ def flat(x: Any, axes: int = 3) -> Any:
 
 def two_step_lift(p: Problem) -> Any:
     """Log density of Lemma 8's lift over the trajectories, (..., A, S, A)."""
-    log_reference = _joint(p.log_first, p.log_second)
-    lift = log_lift(flat(log_reference), flat(_returns(p)), p.tau, p.tau_prime, flat(log_dynamics(p)))
+    log_reference = log_joint(p.log_first, p.log_second)
+    lift = log_lift(flat(log_reference), flat(returns_of(p)), p.tau, p.tau_prime, flat(log_dynamics(p)))
     return namespace(lift).reshape(lift, log_reference.shape)
 
 
 def two_step_scale(p: Problem) -> Any:
     """The size of the terms of a stochastic lift or surrogate, for rounding."""
-    logs = flat(_joint(p.log_first, p.log_second) + p.log_transitions[..., None])
+    logs = flat(log_joint(p.log_first, p.log_second) + p.log_transitions[..., None])
     return term_size(p, size(p.first_rewards, p.second_rewards), logs, p.tau_prime)
 
 
 def flat_reference(p: Problem) -> Any:
     """Log density of the reference, (..., N)."""
-    return flat(_joint(p.log_first, p.log_second))
+    return flat(log_joint(p.log_first, p.log_second))
 
 
 def flat_returns(p: Problem) -> Any:
     """Returns of the trajectories, (..., N)."""
-    return flat(_returns(p))
+    return flat(returns_of(p))
 
 
 def flat_dynamics(p: Problem) -> Any:

@@ -6,6 +6,7 @@ from exactrl.formulas import kl
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXISTENCE, Check, claim
 from proofs_checks.claims.mpo.common import FINITE
+from proofs_checks.claims.mpo.regularised import restricted
 from proofs_checks.fields import Simplex
 from proofs_checks.instances import Problem, Space
 
@@ -28,11 +29,8 @@ def the_reward_is_defined(p: Problem) -> list[Check]:
     """The divergence of a policy that the other one covers is finite, and so is each logarithm."""
     xp = namespace(p.policy)
     infinite = xp.sum(p.policy) * 0 + float("inf")
-    both = p.support_policy & p.support_other
-    log_q = xp.where(both, p.log_other, float("-inf"))
-    mass = xp.where(both.any(axis=-1), xp.logsumexp(log_q), 0)
-    log_q = xp.where(both, p.log_other - mass[..., None], float("-inf"))
-    ratio = xp.where(both, log_q, 0) - xp.where(both, p.log_policy, 0)
+    log_q, support = restricted(p, p.log_other, p.support_other)
+    ratio = xp.where(support, log_q, 0) - xp.where(support, p.log_policy, 0)
     return [
         Check("finite", xp.abs(ratio), "<", infinite[..., None]),
         Check("finite expectation", kl(log_q, p.log_policy), "<", infinite),

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from typing import Any
 
-import numpy as np
-
-from exactrl.formulas import expectation, kl, soft_score
+from exactrl.formulas import expectation, kl, log_boltzmann, soft_score
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXISTENCE, OPTIMALITY, POINTWISE, Check, Printed, claim
+from proofs_checks.claims.discounted import bellman
 from proofs_checks.claims.mpo.common import FINITE
 from proofs_checks.claims.mpo.regularised import (
     INFINITE_DIVERGENCE,
@@ -21,7 +18,7 @@ from proofs_checks.claims.mpo.regularised import (
     regularised_value,
     restricted,
 )
-from proofs_checks.claims.soft_q.common import INFINITE_HORIZON, MODEL, bellman, value_size
+from proofs_checks.claims.soft_q.common import INFINITE_HORIZON, MODEL, deterministic_policies, value_size
 from proofs_checks.claims.terms import row
 from proofs_checks.extended import Extended, total
 from proofs_checks.fields import Discount, Field, Positive, Real, Simplex
@@ -207,8 +204,7 @@ the_value_is_the_fixed_point.both_readings(
 def the_bellman_equation_holds_at_every_action(p: Problem) -> list[Check]:
     """The equation at the actions of the policy, against the value of q by a linear system; and q against a challenger."""
     xp = namespace(p.log_policy)
-    mass = xp.logsumexp(p.log_policy + p.log_tilt, keepdims=True)
-    log_ratio = p.log_tilt - mass
+    log_ratio = log_boltzmann(p.log_tilt, 1, p.log_policy)
     log_q = p.log_policy + log_ratio
     rewards = bellman(p, p.values[..., None] + row(row(p.alpha)) * log_ratio, -p.values)
     value = regularised_value(p, log_q, p.support_policy, p.log_policy, p.support_policy, rewards)
@@ -273,10 +269,7 @@ the_bellman_equation_holds_at_every_action.reading(
 def _best_values(p: Problem) -> Any:
     """The largest value over deterministic policies, state by state."""
     xp = namespace(p.rewards)
-    found = []
-    for choice in itertools.product(range(p.actions), repeat=p.states):
-        taken = np.array(choice)[:, None] == np.arange(p.actions)
-        found.append(plain_value(p, xp.where(taken, p.rewards * 0, -math.inf), p.rewards))
+    found = [plain_value(p, log_policy, p.rewards) for log_policy in deterministic_policies(p)]
     return xp.max(xp.stack(found, axis=-1))
 
 

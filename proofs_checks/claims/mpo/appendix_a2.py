@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from exactrl.formulas import kl, policy_gradient, through_softmax
+from exactrl.formulas import expected_features, kl, through_softmax
 from exactrl.number_systems import namespace
 from proofs_checks.claim import CONVERGENCE, LIMIT, OPTIMALITY, POINTWISE, Check, claim
 from proofs_checks.claims.mpo.joint_objective import (
@@ -41,7 +41,7 @@ from proofs_checks.claims.mpo.joint_objective import (
     stay_or_leave,
     value_size,
 )
-from proofs_checks.claims.terms import row
+from proofs_checks.claims.terms import row, spread
 from proofs_checks.fields import Positive, Simplex
 from proofs_checks.instances import Problem, Space
 
@@ -156,9 +156,8 @@ coordinate_ascent_rises.both_readings(space=MENDED_STEP, assumptions=MENDED_ASSU
 
 def _policy_gradient(p: Problem, now: Iterate, visits: Any) -> Any:
     r"""The gradient of the return $V^\pi(x_0)$ in theta, (..., d)."""
-    xp = namespace(visits)
-    table = through_softmax(xp.exp(now.log_policy), policy_gradient(visits, now.action_values))
-    return xp.sum(xp.sum(table[..., None] * p.features, axis=-2), axis=-2)
+    policy = namespace(visits).exp(now.log_policy)
+    return expected_features(through_softmax(policy, now.action_values), p.features, visits)
 
 
 @claim(
@@ -183,7 +182,7 @@ def hot_steps_follow_the_policy_gradient(p: Problem) -> Check:
     slope = p.alpha * at_start(p, slopes(p, now, move.logits).regularised)
     gradient = _policy_gradient(p, now, move.visits)
     squared = xp.sum(gradient * gradient)
-    sigma = xp.max(xp.max(now.action_values) - xp.min(now.action_values))
+    sigma = xp.max(spread(now.action_values))
     phi_squared = xp.max(xp.max(xp.sum(p.features * p.features)))
     horizon = 1 / (1 - p.discount)
     ahead = p.discount * horizon

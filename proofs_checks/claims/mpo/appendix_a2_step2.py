@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from exactrl.formulas import kl, lift_objective, policy_average
+from exactrl.formulas import kl, lift_objective, next_marginal, policy_average
 from exactrl.number_systems import namespace
 from proofs_checks.claim import LIMIT, POINTWISE, Check, claim
+from proofs_checks.claims.discounted import bellman, resolvent
 from proofs_checks.claims.mpo.joint_objective import (
     BANDIT_STEP,
     FEATURES,
@@ -17,22 +18,19 @@ from proofs_checks.claims.mpo.joint_objective import (
     STEP,
     at_start,
     backup,
+    backup_slope,
     bandit,
-    bellman,
     from_start,
     iterate,
     kernel,
     model_space,
     moved,
-    per_state,
     printed_direction,
-    product,
-    resolvent,
     slope_size,
     slopes,
     value_size,
 )
-from proofs_checks.claims.terms import row, size
+from proofs_checks.claims.terms import row, size, spread, times
 from proofs_checks.fields import Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
 
@@ -66,7 +64,7 @@ def the_functional_is_a_resolvent(p: Problem) -> Check:
     mass, summed, weight = p.initial, p.alpha * 0, p.alpha * 0 + 1
     for _ in range(p.terms):
         summed = summed + weight * xp.sum(mass * term)
-        mass, weight = xp.sum(mass[..., None] * chain, axis=-2), weight * p.discount
+        mass, weight = next_marginal(mass, chain), weight * p.discount
     whole = xp.sum(from_start(p, resolvent(p, chain)) * backup(p, p.log_other, p.log_policy, plain.values))
     left_out = weight * xp.max(xp.abs(term)) / (1 - p.discount)
     scale = value_size(p, p.log_policy, p.log_other) / (1 - p.discount)
@@ -85,7 +83,7 @@ def _split(p: Problem, factor: Any) -> Check:
     xp = namespace(p.log_policy)
     visits = from_start(p, resolvent(p, kernel(p, p.log_walker)))
     left = xp.sum(visits * backup(p, p.log_other, p.log_policy, p.values))
-    plain = xp.sum(visits * policy_average(xp.exp(p.log_other), bellman(p, p.values)))
+    plain = xp.sum(visits * policy_average(xp.exp(p.log_other), bellman(p, p.rewards, p.values)))
     functional = xp.sum(visits * kl(p.log_other, p.log_policy))
     scale = (value_size(p, p.log_policy, p.log_other) + size(p.values)) / (1 - p.discount)
     return Check("split", left, "==", plain - factor * functional, scale=scale * (1 + 1 / p.alpha))
@@ -126,8 +124,7 @@ the_functional_splits.reading("intended", space=_SPLIT, adds=["alpha f for f (a 
 
 def _span(values: Any) -> Any:
     """The largest range over the actions of a state."""
-    xp = namespace(values)
-    return xp.max(xp.max(values) - xp.min(values))
+    return namespace(values).max(spread(values))
 
 
 @claim(
@@ -168,17 +165,13 @@ the_remainder_is_of_second_order.both_readings(
 
 
 def _ahead(p: Problem, factor: Any, *, squared: bool) -> Check:
-    r"""Half the norm (or its square) times a factor, against the slope of the left side of Eq. 24 in the step.
-
-    At fixed values V the slope of $T^{\pi,q}_\alpha V$ is $\sum_aq\{\dot{\log q}[Q-\alpha\log\frac q\pi]+\alpha\dot{\log\pi}\}$.
-    """
+    r"""Half the norm (or its square) times a factor, against the slope of the left side of Eq. 24 in the step."""
     xp = namespace(p.log_policy)
     now = iterate(p, p.log_policy)
     move = printed_direction(p, now)
     tangents = slopes(p, now, move.logits)
-    alpha = per_state(p.alpha)
-    inner = tangents.log_q * (now.action_values - alpha * (now.log_q - now.log_policy)) + alpha * tangents.log_policy
-    slope = at_start(p, product(now.resolvent, policy_average(xp.exp(now.log_q), inner)))
+    inner = backup_slope(p, now, now.action_values, tangents.log_policy, tangents.log_q)
+    slope = at_start(p, times(now.resolvent, inner))
     gain = move.squared_norm if squared else xp.sqrt(move.squared_norm)
     return Check("gain", factor * gain / 2, "<=", slope, scale=slope_size(p, now, move))
 

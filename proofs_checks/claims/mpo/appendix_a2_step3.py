@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from exactrl.formulas import lift_objective, policy_average
+from exactrl.formulas import expected_following, lift_objective, policy_average
 from exactrl.number_systems import namespace
 from proofs_checks.claim import LIMIT, POINTWISE, Check, claim
+from proofs_checks.claims.discounted import bellman, resolvent
 from proofs_checks.claims.mpo.joint_objective import (
     DISCOUNT,
     FEATURES,
@@ -18,30 +19,22 @@ from proofs_checks.claims.mpo.joint_objective import (
     Iterate,
     Slopes,
     backup,
-    bellman,
-    expected_next,
+    backup_slope,
     iterate,
     kernel,
     model_space,
     moved,
     per_state,
     printed_direction,
-    product,
     regularised_values,
-    resolvent,
     slope_size,
     slopes,
     stay_or_leave,
     value_size,
 )
-from proofs_checks.claims.terms import row
+from proofs_checks.claims.terms import row, times
 from proofs_checks.fields import Discount, Positive, Simplex
 from proofs_checks.instances import Problem, Space
-
-
-def _times(x: Any, y: Any) -> Any:
-    """The product of two matrices."""
-    return namespace(x).sum(x[..., :, :, None] * y[..., None, :, :], axis=-2)
 
 
 @claim(
@@ -58,8 +51,9 @@ def the_resolvent_expands(p: Problem) -> Check:
     """Every entry of both sides."""
     discount = per_state(p.discount)
     one, other = resolvent(p, p.first), resolvent(p, p.second)
-    change = _times(discount * (p.first - p.second), other)
-    right = other + _times(other, change) + _times(one, _times(change, change))
+    matmul = namespace(p.first).matmul
+    change = matmul(discount * (p.first - p.second), other)
+    right = other + matmul(other, change) + matmul(one, matmul(change, change))
     return Check("identity", one, "==", right, scale=1 / (1 - p.discount) ** 3)
 
 
@@ -77,7 +71,7 @@ def the_value_as_printed(instance: Problem) -> Check:
     reward = lift_objective(now.log_q, p.log_policy, p.rewards, row(p.alpha), 0)
     left = regularised_values(p, now.log_q, p.log_policy)
     scale = value_size(p, p.log_policy, now.log_q)
-    return Check("value", left, "==", product(now.resolvent, reward), scale=scale)
+    return Check("value", left, "==", times(now.resolvent, reward), scale=scale)
 
 
 @claim(
@@ -104,8 +98,8 @@ def the_value_is_a_resolvent(p: Problem) -> Check:
     summed, ahead = reward * 0, reward
     for _ in range(p.terms):
         summed = summed + ahead
-        ahead = row(p.discount) * product(chain, ahead)
-    whole = product(resolvent(p, chain), reward)
+        ahead = row(p.discount) * times(chain, ahead)
+    whole = times(resolvent(p, chain), reward)
     left_out = xp.max(xp.abs(reward)) / (1 - p.discount)
     for _ in range(p.terms):
         left_out = left_out * p.discount
@@ -128,14 +122,9 @@ the_value_is_a_resolvent.reading(
 
 
 def _expanded(p: Problem, tangents: Slopes, now: Iterate, values: Any, reaches: Any) -> Any:
-    r"""The slope of the right side: that of $T^{\pi,q}_\alpha V$ at fixed values V, behind a resolvent.
-
-    It is $\sum_aq\{\dot{\log q}[r+\gamma PV-\alpha\log\frac q\pi]+\alpha\dot{\log\pi}\}$.
-    """
-    alpha = per_state(p.alpha)
-    ahead = bellman(p, values) - alpha * (now.log_q - now.log_policy)
-    change = tangents.log_q * ahead + alpha * tangents.log_policy
-    return product(reaches, policy_average(namespace(ahead).exp(now.log_q), change))
+    r"""The slope of the right side: that of $T^{\pi,q}_\alpha V$ at fixed values V, behind a resolvent."""
+    ahead = bellman(p, p.rewards, values)
+    return times(reaches, backup_slope(p, now, ahead, tangents.log_policy, tangents.log_q))
 
 
 def _slope_by_parts(p: Problem, tangents: Slopes, now: Iterate) -> Any:
@@ -143,9 +132,9 @@ def _slope_by_parts(p: Problem, tangents: Slopes, now: Iterate) -> Any:
     q = namespace(now.log_q).exp(now.log_q)
     gained = regularised_values(p, now.log_q, now.log_policy) - now.values
     soft = policy_average(q, tangents.action_values + per_state(p.alpha) * tangents.log_policy)
-    moved_on = row(p.discount) * policy_average(q, tangents.log_q * expected_next(p, gained))
+    moved_on = row(p.discount) * policy_average(q, tangents.log_q * expected_following(p.dynamics, gained))
     reaches = resolvent(p, kernel(p, now.log_q))
-    return tangents.values + product(reaches, soft - tangents.values + moved_on)
+    return tangents.values + times(reaches, soft - tangents.values + moved_on)
 
 
 @claim(
@@ -174,7 +163,7 @@ def the_value_expands(p: Problem) -> list[Check]:
     first_order = _expanded(p, tangents, now, values, resolvent(p, kernel(p, now.log_q)))
     new = iterate(p, moved(p.log_policy, move.logits, p.step))
     change = backup(p, new.log_q, new.log_policy, values) - backup(p, now.log_q, p.log_policy, values)
-    whole = values + product(resolvent(p, kernel(p, new.log_q)), change)
+    whole = values + times(resolvent(p, kernel(p, new.log_q)), change)
     scale = value_size(p, p.log_policy, now.log_q, new.log_policy, new.log_q) / (1 - p.discount)
     return [
         Check("first order", _slope_by_parts(p, tangents, now), "==", first_order, scale=slope_size(p, now, move)),

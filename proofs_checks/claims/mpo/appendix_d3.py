@@ -5,11 +5,11 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from exactrl.formulas import expectation, gaussian_kl, kl, log_boltzmann, solve_lower
+from exactrl.formulas import centred, expectation, gaussian_kl, kl, log_boltzmann, solve_lower
 from exactrl.number_systems import namespace
 from proofs_checks.claim import LIMIT, POINTWISE, Check, claim
 from proofs_checks.claims.mpo.common import FINITE
-from proofs_checks.claims.terms import lower_triangular, size
+from proofs_checks.claims.terms import lower_triangular, size, spread
 from proofs_checks.fields import Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
 
@@ -73,9 +73,8 @@ the_prior_adds_half_the_penalty.reading("intended", space=_PRIOR, adds=["lambda/
 def _family(p: Problem) -> tuple[Any, Any]:
     """The divergence along logits that move by t times a feature, and the Fisher information at t = 0."""
     ratio = log_boltzmann(p.step[..., None] * p.feature, 1, p.log_policy)
-    mean = expectation(p.log_policy, p.feature)
-    spread = p.feature - mean[..., None]
-    return kl(p.log_policy, p.log_policy + ratio), expectation(p.log_policy, spread * spread)
+    away = centred(p.log_policy, p.feature)
+    return kl(p.log_policy, p.log_policy + ratio), expectation(p.log_policy, away * away)
 
 
 @claim(
@@ -97,7 +96,7 @@ def the_remainder_is_of_third_order(p: Problem) -> list[Check]:
     """The divergence less half the quadratic form, within a third-order bound on either side."""
     xp = namespace(p.log_policy)
     divergence, fisher = _family(p)
-    reach = xp.abs(p.step) * (xp.max(p.feature) - xp.min(p.feature))
+    reach = xp.abs(p.step) * spread(p.feature)
     half, bound = p.step * p.step * fisher / 2, reach * reach * reach / 6
     scale = 1 + reach + abs(p.step) * size(p.feature) if xp.name == "float64" else 1.0
     return [

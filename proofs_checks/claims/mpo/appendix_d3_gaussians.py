@@ -53,12 +53,15 @@ def _mean_log_ratio(p: Problem) -> Any:
     return xp.sum(xp.stack(ratios, axis=-1)) / (2 * n)
 
 
-def _rounding(p: Problem) -> Any:
-    """The size of the terms (floats only): a badly scaled factor magnifies in every step of the substitution."""
+def gaussian_rounding(p: Problem, other: str) -> Any:
+    """The size of the terms of the divergence of the Gaussian `other` from the policy (floats only).
+
+    A badly scaled factor magnifies in every step of the substitution.
+    """
     if namespace(p.mean).name != "float64":
         return 1.0
     magnified = 1 + (size(p.below) + size(p.diagonal)) / p.diagonal.reshape(len(p.diagonal), -1).min(axis=-1)
-    terms = size(p.mean) + size(p.mean_i) + size(p.diagonal_i) + size(p.below_i)
+    terms = size(p.mean) + sum(size(getattr(p, f"{name}_{other}")) for name in ("mean", "diagonal", "below"))
     return (1 + terms * magnified ** (p.mean.shape[-1] + 1)) ** 2
 
 
@@ -80,7 +83,7 @@ def the_divergence_is_the_sum(p: Problem) -> Check:
     factor_i, factor = lower_triangular(p.diagonal_i, p.below_i), lower_triangular(p.diagonal, p.below)
     parts = gaussian_kl(p.mean_i, factor_i, p.mean, factor)
     both = over_states(p, parts.mean + parts.covariance)
-    return Check("sum", over_states(p, _mean_log_ratio(p)), "==", both, scale=_rounding(p))
+    return Check("sum", over_states(p, _mean_log_ratio(p)), "==", both, scale=gaussian_rounding(p, "i"))
 
 
 the_divergence_is_the_sum.both_readings(
@@ -108,7 +111,7 @@ def each_part_has_its_name(p: Problem) -> list[Check]:
     """With one of the two held equal, the other part is the whole divergence, and the part of what is equal is 0."""
     factor_i, factor = lower_triangular(p.diagonal_i, p.below_i), lower_triangular(p.diagonal, p.below)
     checks = []
-    scale = _rounding(p)
+    scale = gaussian_rounding(p, "i")
     for name, mean, new, diagonal, below in (
         ("equal covariances", p.mean, factor_i, p.diagonal_i, p.below_i),
         ("equal means", p.mean_i, factor, p.diagonal, p.below),
@@ -116,7 +119,7 @@ def each_part_has_its_name(p: Problem) -> list[Check]:
         parts = gaussian_kl(p.mean_i, factor_i, mean, new)
         held = Problem({}, {**_arrays(p), "mean": mean, "diagonal": diagonal, "below": below})
         moved, kept = (parts.mean, parts.covariance) if name == "equal covariances" else parts[::-1]
-        wide = scale + _rounding(held)
+        wide = scale + gaussian_rounding(held, "i")
         checks.append(Check(name, over_states(p, _mean_log_ratio(held)), "==", over_states(p, moved), scale=wide))
         checks.append(Check(f"{name}: the other part", over_states(p, kept), "==", p.weights[..., 0] * 0, scale=wide))
     return checks

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from exactrl.formulas import gaussian_kl, mstep_objective
 from exactrl.number_systems import namespace
 from proofs_checks.claim import OPTIMALITY, Check, claim
+from proofs_checks.claims.mpo.appendix_d3_gaussians import gaussian_rounding
 from proofs_checks.claims.mpo.common import over_states
 from proofs_checks.claims.terms import lower_triangular, size
 from proofs_checks.fields import Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
-
-
-def _rounding(p: Problem) -> Any:
-    """The size of the terms of the Gaussian divergences: a badly scaled factor magnifies in every substitution."""
-    if namespace(p.mean).name != "float64":
-        return 1.0
-    magnified = 1 + (size(p.below) + size(p.diagonal)) / p.diagonal.reshape(len(p.diagonal), -1).min(axis=-1)
-    terms = size(p.mean) + size(p.mean_q) + size(p.diagonal_q) + size(p.below_q)
-    return (1 + terms * magnified ** (p.mean.shape[-1] + 1)) ** 2
 
 
 @claim(
@@ -44,7 +34,7 @@ def no_other_parameter_fits_better(p: Problem) -> list[Check]:
     best, other = (mstep_objective(p.log_target, x, p.weights) for x in (p.log_target, p.log_challenger))
     logs = size(p.log_target, p.log_challenger) if xp.name == "float64" else 1.0
     return [
-        Check("Gaussian policies", lost, ">=", lost * 0, scale=_rounding(p)),
+        Check("Gaussian policies", lost, ">=", lost * 0, scale=gaussian_rounding(p, "q")),
         Check("tables", other, "<=", best, scale=logs),
     ]
 

@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from exactrl.formulas import lookahead, soft_policy_value
+from exactrl.formulas import chain_of, lookahead, next_marginal, policy_average, soft_policy_value
 from exactrl.number_systems import namespace
+from proofs_checks.claims.discounted import reachable, resolvent
 from proofs_checks.claims.mpo.common import FINITE
-from proofs_checks.claims.terms import inverse, row, size
+from proofs_checks.claims.terms import row, size, times
 from proofs_checks.fields import Discount, Field, Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
 
@@ -50,32 +51,12 @@ def temperature() -> Positive:
     return Positive(exponents=(-2, 2))
 
 
-def chain(p: Problem, policy: Any) -> Any:
-    """The kernel of the states under a policy, (..., S, S)."""
-    return namespace(policy).sum(policy[..., None] * p.dynamics, axis=-2)
-
-
-def reachable(p: Problem, support: Any) -> Any:
-    """Which states a policy with the given support can be in after any number of steps, (..., S, S)."""
-    step = (support[..., None] & p.support_dynamics).any(axis=-2)
-    found = step | np.eye(step.shape[-1], dtype=bool)
-    for _ in range(step.shape[-1]):
-        found = (found[..., :, :, None] & found[..., None, :, :]).any(axis=-2)
-    return found
-
-
 def visits(p: Problem, policy: Any, support: Any) -> Any:
     """The expected discounted number of visits to each state from each state, exactly 0 where there can be none."""
-    identity = np.eye(policy.shape[-2], dtype=int)
-    system = identity - row(row(p.discount)) * chain(p, policy)
-    return namespace(policy).where(reachable(p, support), _possible(system), 0)
-
-
-def _possible(system: Any) -> Any:
-    """The inverse of I - gamma P, which exists because the chain loses mass at every step."""
-    found = inverse(system)
-    # Rounding must not make a possible visit impossible.
-    return np.maximum(found, TINY) if isinstance(found, np.ndarray) else found
+    found = resolvent(p, chain_of(policy, p.dynamics))
+    if isinstance(found, np.ndarray):
+        found = np.maximum(found, TINY)  # rounding must not make a possible visit impossible
+    return namespace(policy).where(reachable(p, support), found, 0)
 
 
 def discounted(weights: Any, per_state: Any) -> Any:
@@ -98,8 +79,7 @@ def ahead(p: Problem, values: Any) -> Any:
 
 def own_values(p: Problem) -> Any:
     """The expected return of the policy from each state, without any divergence."""
-    per_state = namespace(p.policy).sum(p.policy * p.rewards)
-    return discounted(visits(p, p.policy, p.support_policy), per_state)
+    return discounted(visits(p, p.policy, p.support_policy), policy_average(p.policy, p.rewards))
 
 
 def pair_values(p: Problem) -> Any:
@@ -109,9 +89,8 @@ def pair_values(p: Problem) -> Any:
     lead = p.policy.shape[:-2]
     steps = p.dynamics[..., None] * p.policy[..., None, None, :, :]
     kernel = xp.reshape(steps, (*lead, states * actions, states * actions))
-    resolvent = inverse(np.eye(states * actions, dtype=int) - row(row(p.discount)) * kernel)
     flat = xp.reshape(p.rewards, (*lead, states * actions))
-    return xp.reshape(xp.sum(resolvent * flat[..., None, :]), p.rewards.shape)
+    return xp.reshape(times(resolvent(p, kernel), flat), p.rewards.shape)
 
 
 def model_size(p: Problem, *arrays: Any) -> Any:
@@ -158,9 +137,7 @@ def returns_of_episodes(p: Problem, steps: int) -> Any:
 
 def state_laws(p: Problem, policy: Any, steps: int) -> list[Any]:
     """The distribution of the state at each of the first steps, (..., S) each."""
-    xp, law = namespace(policy), p.initial
-    kernel, laws = chain(p, policy), []
-    for _ in range(steps):
-        laws.append(law)
-        law = xp.sum(law[..., :, None] * kernel, axis=-2)
+    chain, laws = chain_of(policy, p.dynamics), [p.initial]
+    for _ in range(steps - 1):
+        laws.append(next_marginal(laws[-1], chain))
     return laws

@@ -29,8 +29,13 @@ def estep_space(*, zeros: bool = True, **more: Field) -> Space:
 
 def over_states(p: Problem, values: Any) -> Any:
     """The average over states; those of weight 0 do not count, whatever their value."""
-    xp = namespace(p.weights)
-    return xp.sum(xp.weighted(p.weights, values))
+    return weighted_mean(p.weights, values)
+
+
+def weighted_mean(weights: Any, values: Any) -> Any:
+    """The average on the last axis; what has weight 0 does not count, whatever its value."""
+    xp = namespace(weights)
+    return xp.sum(xp.weighted(weights, values))
 
 
 def value_of(p: Problem, log_q: Any) -> Any:

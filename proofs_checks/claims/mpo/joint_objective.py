@@ -16,12 +16,26 @@ from typing import Any
 
 import numpy as np
 
-from exactrl.formulas import centred, lift_objective, log_boltzmann, lookahead, policy_average
-from exactrl.formulas.joint_ascent import estep_tangent, mstep_curvature, mstep_direction
-from exactrl.formulas.mpo import log_estep
+from exactrl.formulas import (
+    centred,
+    chain_of,
+    estep_tangent,
+    expectation,
+    expectation_slope,
+    expected_following,
+    lift_objective,
+    log_boltzmann,
+    log_estep,
+    mstep_curvature,
+    mstep_direction,
+    next_marginal,
+    policy_average,
+    soft_score,
+)
 from exactrl.number_systems import namespace
 from proofs_checks.claim import Check
-from proofs_checks.claims.terms import inverse, row, size
+from proofs_checks.claims.discounted import bellman, resolvent
+from proofs_checks.claims.terms import row, size, times
 from proofs_checks.fields import Discount, Field, Positive, Real, Simplex, Unit
 from proofs_checks.instances import Problem, Space
 
@@ -103,43 +117,20 @@ def per_state(x: Any) -> Any:
     return row(row(x))
 
 
-def expected_next(p: Problem, values: Any) -> Any:
-    """The expectation of values over the next state, (..., S) -> (..., S, A)."""
-    return namespace(values).sum(p.dynamics * values[..., None, None, :])
-
-
-def bellman(p: Problem, values: Any) -> Any:
-    """Action values of a step followed by the values."""
-    return lookahead(p.rewards, per_state(p.discount), expected_next(p, values))
-
-
 def backup(p: Problem, log_q: Any, log_policy: Any, values: Any) -> Any:
     r"""The regularised operator $T^{\pi,q}_\alpha V$ at every state."""
-    return lift_objective(log_q, log_policy, bellman(p, values), row(p.alpha), 0)
+    return lift_objective(log_q, log_policy, bellman(p, p.rewards, values), row(p.alpha), 0)
 
 
 def kernel(p: Problem, log_policy: Any) -> Any:
     """The transition matrix of a policy."""
-    xp = namespace(log_policy)
-    return xp.sum(xp.exp(log_policy)[..., None] * p.dynamics, axis=-2)
-
-
-def resolvent(p: Problem, matrix: Any) -> Any:
-    r"""The matrix $(I-\gamma P)^{-1}$, which exists because the chain loses mass at every step."""
-    xp = namespace(matrix)
-    system = xp.asarray(np.eye(matrix.shape[-1], dtype=int)) - per_state(p.discount) * matrix
-    return inverse(system)
-
-
-def product(matrix: Any, values: Any) -> Any:
-    """A matrix (..., S, S) times values (..., S)."""
-    return namespace(values).sum(matrix * values[..., None, :])
+    return chain_of(namespace(log_policy).exp(log_policy), p.dynamics)
 
 
 def from_start(p: Problem, matrix: Any) -> Any:
     """The row of a matrix (..., S, S) at the first state, or its average over the initial distribution: (..., S)."""
     if hasattr(p, "initial"):
-        return namespace(matrix).sum(p.initial[..., None] * matrix, axis=-2)
+        return next_marginal(p.initial, matrix)
     return matrix[..., 0, :]
 
 
@@ -153,7 +144,7 @@ def at_start(p: Problem, values: Any) -> Any:
 def regularised_values(p: Problem, log_q: Any, log_policy: Any) -> Any:
     r"""$V^{\pi,q}_\alpha=(I-\gamma P^q)^{-1}r^{\pi,q}_\alpha$ at every state."""
     reward = lift_objective(log_q, log_policy, p.rewards, row(p.alpha), 0)
-    return product(resolvent(p, kernel(p, log_q)), reward)
+    return times(resolvent(p, kernel(p, log_q)), reward)
 
 
 @dataclass(frozen=True)
@@ -171,8 +162,8 @@ def iterate(p: Problem, log_policy: Any) -> Iterate:
     """Evaluate a policy and make its E-step."""
     xp = namespace(log_policy)
     reaches = resolvent(p, kernel(p, log_policy))
-    values = product(reaches, policy_average(xp.exp(log_policy), p.rewards))
-    action_values = bellman(p, values)
+    values = times(reaches, policy_average(xp.exp(log_policy), p.rewards))
+    action_values = bellman(p, p.rewards, values)
     return Iterate(log_policy, reaches, values, action_values, log_estep(log_policy, action_values, p.alpha))
 
 
@@ -216,22 +207,25 @@ class Slopes:
     regularised: Any
 
 
+def backup_slope(p: Problem, now: Iterate, action_values: Any, tangent: Any, tangent_q: Any) -> Any:
+    r"""The slope of $T^{\pi,q}_\alpha V$ at fixed V, $\sum_aq\{\dot{\log q}[Q-\alpha\log\frac q\pi]+\alpha\dot{\log\pi}\}$ with $Q=r+\gamma PV$."""
+    score = soft_score(now.log_q, action_values, row(p.alpha), now.log_policy)
+    return expectation_slope(now.log_q, score, tangent_q) + row(p.alpha) * expectation(now.log_q, tangent)
+
+
 def slopes(p: Problem, now: Iterate, logits: Any) -> Slopes:
     r"""Differentiate a policy, its E-step and $V^{\pi,q}_\alpha=(I-\gamma P^q)^{-1}r^{\pi,q}_\alpha$ along a direction of the logits.
 
     $\dot V^\pi=(I-\gamma P^\pi)^{-1}\sum_a\pi\,\dot{\log\pi}\,Q^\pi$ and $\dot Q^\pi=\gamma P\dot V^\pi$; then
     $\dot V^{\pi,q}_\alpha=(I-\gamma P^q)^{-1}\sum_aq\{\dot{\log q}[r+\gamma PV^{\pi,q}_\alpha-\alpha\log\frac q\pi]+\alpha\dot{\log\pi}\}$.
     """
-    xp = namespace(logits)
-    alpha = per_state(p.alpha)
-    policy, q = xp.exp(now.log_policy), xp.exp(now.log_q)
     tangent = centred(now.log_policy, logits)
-    value_slope = product(now.resolvent, policy_average(policy, tangent * now.action_values))
-    action_value_slope = per_state(p.discount) * expected_next(p, value_slope)
+    value_slope = times(now.resolvent, expectation_slope(now.log_policy, now.action_values, tangent))
+    action_value_slope = per_state(p.discount) * expected_following(p.dynamics, value_slope)
     tangent_q = estep_tangent(now.log_q, tangent, action_value_slope, p.alpha)
-    ahead = bellman(p, regularised_values(p, now.log_q, now.log_policy)) - alpha * (now.log_q - now.log_policy)
-    rise = policy_average(q, tangent_q * ahead + alpha * tangent)
-    regularised = product(resolvent(p, kernel(p, now.log_q)), rise)
+    ahead = bellman(p, p.rewards, regularised_values(p, now.log_q, now.log_policy))
+    rise = backup_slope(p, now, ahead, tangent, tangent_q)
+    regularised = times(resolvent(p, kernel(p, now.log_q)), rise)
     return Slopes(tangent, value_slope, action_value_slope, tangent_q, regularised)
 
 
@@ -330,7 +324,7 @@ def mended_step(p: Problem, log_policy: Any, log_q: Any) -> Ascent:
     move = direction(p, log_q, log_policy, visits)
     step = safe_step(p, visits)
     log_new = moved(log_policy, move.logits, step)
-    action_values = bellman(p, regularised_values(p, log_q, log_new))
+    action_values = bellman(p, p.rewards, regularised_values(p, log_q, log_new))
     return Ascent(log_new, log_estep(log_new, action_values, p.alpha), step, move.squared_norm)
 
 

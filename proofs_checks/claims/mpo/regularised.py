@@ -12,7 +12,8 @@ from typing import Any
 
 from exactrl.formulas import expectation, kl, soft_score
 from exactrl.number_systems import namespace
-from proofs_checks.claims.soft_q.common import bellman, soft_action_values
+from proofs_checks.claims.discounted import bellman, reachable
+from proofs_checks.claims.soft_q.common import soft_action_values
 from proofs_checks.claims.terms import row, size
 from proofs_checks.instances import Problem
 
@@ -26,10 +27,8 @@ def lacking(support_q: Any, support_policy: Any) -> Any:
 
 def reaching(p: Problem, support_q: Any, marked: Any) -> Any:
     """The states from which q comes to a marked state sooner or later, at a discount above 0."""
-    steps = (support_q[..., None] & p.support_dynamics).any(axis=-2)
-    for _ in range(p.states):
-        marked = marked | (p.support_discount[..., None] & (steps & marked[..., None, :]).any(axis=-1))
-    return marked
+    ahead = (reachable(p, support_q) & marked[..., None, :]).any(axis=-1)
+    return marked | (p.support_discount[..., None] & ahead)
 
 
 def plain_value(p: Problem, log_q: Any, rewards: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from exactrl.formulas import (
+    chain_of,
     dual_value,
     expectation,
     expected_kl,
@@ -21,7 +22,6 @@ from proofs_checks.claims.mpo.chains import (
     SHARED,
     TEMPERATURE,
     ahead,
-    chain,
     discounted,
     divergence_size,
     model_size,
@@ -34,7 +34,7 @@ from proofs_checks.claims.mpo.chains import (
     visits,
 )
 from proofs_checks.claims.mpo.common import FINITE, over_states
-from proofs_checks.claims.terms import row, size
+from proofs_checks.claims.terms import row, size, times
 from proofs_checks.fields import Discount, Positive, Simplex
 from proofs_checks.instances import Problem, Space
 
@@ -96,7 +96,7 @@ def the_objectives_agree(p: Problem) -> list[Check]:
     """Both objectives at any q, none above the closed form of the maximum, and the policy that attains it."""
     xp = namespace(p.policy)
     values, q_values = own_values(p), pair_values(p)
-    following = xp.sum(chain(p, p.variational) * values[..., None, :])
+    following = times(chain_of(p.variational, p.dynamics), values)
     stepped = over_states(p, regularised_reward(p, p.log_variational) + row(p.discount) * following)
     objective = over_states(p, soft_policy_value(p.log_variational, q_values, row(p.alpha), p.log_policy))
     best = dual_value(p.log_policy, q_values, p.weights, p.alpha, 0)

@@ -8,7 +8,7 @@ from exactrl.formulas import entropy, expected_kl, kl, mstep_objective, mstep_ta
 from exactrl.formulas.divergences import cross_entropy
 from exactrl.number_systems import namespace
 from proofs_checks.claim import POINTWISE, Check, Given, claim
-from proofs_checks.claims.mpo.common import FINITE
+from proofs_checks.claims.mpo.common import FINITE, weighted_mean
 from proofs_checks.claims.mpo.regularised import (
     INFINITE_DIVERGENCE,
     discounted_sum,
@@ -24,12 +24,6 @@ from proofs_checks.instances import Problem, Space
 
 TEMPERATURE = "alpha > 0"
 TWO_MEMBERS = "theta is one of two, of prior probabilities p(theta) > 0"
-
-
-def _mean(weights: Any, values: Any) -> Any:
-    """The average over states; those of weight 0 do not count."""
-    xp = namespace(weights)
-    return xp.sum(xp.weighted(weights, values))
 
 
 @claim(
@@ -55,18 +49,18 @@ def _mean(weights: Any, values: Any) -> Any:
 def the_mstep_maximises_the_bound(p: Problem) -> list[Check]:
     """The bound of each member by linear systems, against its closed form; and the order of the two."""
     factor = p.alpha / (1 - p.discount)
-    constant = _mean(p.initial, plain_value(p, p.log_target, p.rewards))
+    constant = weighted_mean(p.initial, plain_value(p, p.log_target, p.rewards))
     nothing_lacks = lacking(p.support_target, p.support_target)
     spread = discounted_sum(p, p.log_target, p.support_target, entropy(p.log_target), nothing_lacks)
-    constant = constant + p.alpha * _mean(p.initial, spread)
+    constant = constant + p.alpha * weighted_mean(p.initial, spread)
     bounds, objectives = [], []
     members = (p.log_first, p.support_first), (p.log_second, p.support_second)
     for i, (log_member, support) in enumerate(members):
         value = regularised_value(p, p.log_target, p.support_target, log_member, support, p.rewards)
-        bounds.append(_mean(p.initial, value) + p.log_prior[..., i])
+        bounds.append(weighted_mean(p.initial, value) + p.log_prior[..., i])
         likelihood = -cross_entropy(p.log_target, log_member)
         visited = discounted_sum(p, p.log_target, p.support_target, likelihood, lacking(p.support_target, support))
-        objectives.append((1 - p.discount) * _mean(p.initial, visited) + p.log_prior[..., i] / factor)
+        objectives.append((1 - p.discount) * weighted_mean(p.initial, visited) + p.log_prior[..., i] / factor)
     scale = regularised_size(p, p.rewards, p.log_prior, logs=(p.log_target, p.log_first, p.log_second))
     exact = [
         Check("objective", bound, "==", constant + factor * objective, scale=scale)
@@ -83,7 +77,7 @@ def the_printed_mstep_maximises_the_bound(p: Problem) -> list[Check]:
     for log_member in (p.log_first, p.log_second):
         divergence = kl(p.log_target, log_member)
         printed.append(mstep_objective(p.log_target, log_member, p.weights))
-        bound.append(-p.alpha * (_mean(p.initial, divergence) + ahead * _mean(p.weights, divergence)))
+        bound.append(-p.alpha * (weighted_mean(p.initial, divergence) + ahead * weighted_mean(p.weights, divergence)))
     checks = []
     for name, prior in (("same maximiser", p.log_prior), ("same maximiser without a prior", p.log_prior * 0)):
         left, right = (x + prior[..., i] for i, x in enumerate(bound))

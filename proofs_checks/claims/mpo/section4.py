@@ -6,21 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from exactrl.formulas import expectation, retrace_operator
+from exactrl.formulas import expectation, expected_following, lookahead, retrace_operator
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXISTENCE, Check, claim
 from proofs_checks.claims.mpo.common import FINITE
-from proofs_checks.claims.terms import size
+from proofs_checks.claims.terms import row, size
 from proofs_checks.fields import Discount, Real, Simplex
 from proofs_checks.instances import Problem, Space
 
 
 def _rewards(p: Problem) -> Any:
     """The rewards under which the given values are those of the policy: Q(s,a) - gamma E[E_pi Q(s')]."""
-    xp = namespace(p.q_values)
-    values = expectation(p.log_policy, p.q_values)
-    ahead = xp.sum(p.transitions * values[..., None, None, :])
-    return p.q_values - p.discount[..., None, None] * ahead
+    following = expected_following(p.transitions, expectation(p.log_policy, p.q_values))
+    return lookahead(p.q_values, -row(row(p.discount)), following)
 
 
 def _operator(p: Problem, q_values: Any, rewards: Any, *, as_printed: bool) -> Any:

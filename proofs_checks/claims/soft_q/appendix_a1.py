@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from exactrl.formulas import kl, log_soft_greedy, policy_average, soft_maximum, soft_policy_value
-from exactrl.formulas.divergences import entropy, expectation
+from exactrl.formulas import (
+    entropy,
+    expectation,
+    expected_following,
+    kl,
+    log_soft_greedy,
+    policy_average,
+    soft_maximum,
+    soft_policy_value,
+)
 from exactrl.number_systems import namespace
 from proofs_checks.claim import POINTWISE, Check, claim
 from proofs_checks.claims.soft_q.common import (
     FINITE,
     INFINITE_HORIZON,
     UNIT_TEMPERATURE,
-    expected_next,
     model_space,
     policy_field,
     soft_action_values,
@@ -102,8 +109,8 @@ def _second_step(p: Problem, values: Any, log_improved: Any, log_entropy_policy:
     discount = row(row(p.discount))
 
     def two_steps_ahead(per_state: Any) -> Any:
-        later = policy_average(improved, expected_next(p, per_state))
-        return discount * discount * expected_next(p, later)
+        later = policy_average(improved, expected_following(p.dynamics, per_state))
+        return discount * discount * expected_following(p.dynamics, later)
 
     left, right = (two_steps_ahead(b + m) for b, m in zip(bonus, means, strict=True))
     return left, right

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from exactrl.formulas import kl, log_soft_greedy
 from exactrl.number_systems import namespace
 from proofs_checks.claim import CONVERGENCE, OPTIMALITY, POINTWISE, Check, claim
+from proofs_checks.claims.discounted import reachable
 from proofs_checks.claims.soft_q.common import (
     FINITE,
     INFINITE_HORIZON,
@@ -102,15 +101,6 @@ the_iteration_converges.both_readings(
 )
 
 
-def _reached(p: Problem) -> Any:
-    """Which states a positive policy reaches from the first ones, exactly; (..., S)."""
-    reached = p.support_initial
-    leads = p.support_dynamics.any(axis=-2)
-    for _ in range(p.states):
-        reached = reached | (reached[..., :, None] & leads).any(axis=-2)
-    return reached
-
-
 @claim(
     "soft_q.appa1.form",
     where="App. A.1, end",
@@ -133,7 +123,7 @@ def the_optimal_policy_has_the_form(p: Problem) -> list[Check]:
     """A policy that is that of the solution wherever it is ever seen: optimal from its start; its logarithms against Q - V."""
     xp = namespace(p.policy)
     rewards = rewards_of(p)
-    reached = _reached(p)
+    reached = (p.support_initial[..., :, None] & reachable(p, p.support_policy)).any(axis=-2)
     log_policy = xp.where(reached[..., None], p.log_policy, p.log_other)
     action_values, values = values_of(p, log_policy, rewards)
     scale = value_size(p, p.values, p.log_policy, p.log_other, rewards)

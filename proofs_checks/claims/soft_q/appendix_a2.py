@@ -5,24 +5,22 @@ from __future__ import annotations
 from exactrl.formulas import log_soft_greedy, soft_maximum
 from exactrl.number_systems import namespace
 from proofs_checks.claim import POINTWISE, Check, claim
+from proofs_checks.claims.discounted import bellman
 from proofs_checks.claims.soft_q.common import (
     FINITE,
     INFINITE_HORIZON,
     SIZES,
     UNIT_TEMPERATURE,
-    bellman,
     largest,
     model_space,
-    policy_field,
     soft_action_values,
     soft_backup,
     value_size,
 )
+from proofs_checks.claims.soft_q.optimal_models import optimal_space, rewards_of
 from proofs_checks.claims.terms import size
-from proofs_checks.fields import Discount, Real, Simplex
+from proofs_checks.fields import Real
 from proofs_checks.instances import Problem, Space
-
-DYNAMICS = Simplex(("states", "actions", "states"), exponents=(-20, 0))
 
 
 @claim(
@@ -40,7 +38,7 @@ DYNAMICS = Simplex(("states", "actions", "states"), exponents=(-20, 0))
 )
 def the_soft_bellman_equation_of_a_policy(p: Problem) -> list[Check]:
     """The equation, and that the drawn policy meets the hypothesis."""
-    rewards = bellman(p, p.values[..., :, None] + p.log_policy, -p.values)
+    rewards = rewards_of(p)
     action_values = soft_action_values(p, p.log_policy, rewards)
     right = bellman(p, rewards, soft_maximum(action_values, 1))
     scale = value_size(p, p.values, p.log_policy)
@@ -52,15 +50,7 @@ def the_soft_bellman_equation_of_a_policy(p: Problem) -> list[Check]:
 
 
 the_soft_bellman_equation_of_a_policy.both_readings(
-    space=Space(
-        {
-            "dynamics": DYNAMICS,
-            "values": Real(("states",)),
-            "policy": policy_field(zeros=False),
-            "discount": Discount(),
-        },
-        SIZES,
-    ),
+    space=optimal_space(),
     assumptions=[FINITE, INFINITE_HORIZON, UNIT_TEMPERATURE, "pi = exp(Q - V) for its own soft values"],
 )
 

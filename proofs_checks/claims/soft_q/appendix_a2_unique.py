@@ -7,11 +7,11 @@ from typing import Any
 from exactrl.formulas import log_soft_greedy, soft_maximum
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXISTENCE, Check, claim
+from proofs_checks.claims.discounted import bellman
 from proofs_checks.claims.soft_q.common import (
     FINITE,
     INFINITE_HORIZON,
     UNIT_TEMPERATURE,
-    bellman,
     largest,
     value_size,
 )

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from exactrl.formulas import policy_average, soft_policy_value, through_softmax
-from exactrl.formulas.marginals import chain_of, chain_slopes, mean_slopes, next_marginal
+from exactrl.formulas import (
+    chain_of,
+    chain_slopes,
+    expected_following,
+    lookahead,
+    mean_slopes,
+    next_marginal,
+    policy_average,
+    soft_policy_value,
+    through_softmax,
+)
 from exactrl.number_systems import namespace
 from proofs_checks.claim import LIMIT, OPTIMALITY, POINTWISE, Check, Printed, claim
+from proofs_checks.claims.discounted import discounted_values
 from proofs_checks.claims.soft_q.common import FINITE, INFINITE_HORIZON, SIZES, TEMPERATURE, policy_field, value_size
 from proofs_checks.claims.soft_q.optimal_models import DRAWN_BY_SOLUTION, FEW, optimal_space, rewards_of, values_of
 from proofs_checks.claims.soft_q.steady_state import (
     ONE_CLASS,
-    discounted_values,
     overlap,
     positive_dynamics,
-    span,
     stationary,
     stationary_slopes,
 )
-from proofs_checks.claims.terms import row, size
+from proofs_checks.claims.terms import row, size, spread
 from proofs_checks.extended import Extended, total
 from proofs_checks.fields import Discount, Field, Positive, Real, Simplex
 from proofs_checks.instances import Instance, Problem, Space
@@ -48,9 +56,8 @@ class _LongRun:
 
     def discounted_direction(self, discount: Any) -> Any:
         """The discounted policy gradient with undiscounted states, sum of d(s) grad pi(a | s) Q(s, a), (..., S, A)."""
-        xp = namespace(self.distribution)
-        ahead = xp.sum(self.p.dynamics * self.values(discount)[..., None, None, :])
-        action_values = self.p.rewards + row(row(discount)) * ahead
+        ahead = expected_following(self.p.dynamics, self.values(discount))
+        action_values = lookahead(self.p.rewards, row(row(discount)), ahead)
         return self.distribution[..., None] * through_softmax(self.p.policy, action_values)
 
 
@@ -103,7 +110,7 @@ def discounted_gradients_tend_to_that_of_the_average(p: Problem) -> list[Check]:
     for step in (1, 100, 10**4):
         rest = (1 - p.discount) / step
         distance = xp.abs(run.discounted_direction(1 - rest) - run.gradient) * row(row(overlap(run.chain)))
-        bound = size_of_moves * row(row(rest * span(run.per_state)))
+        bound = size_of_moves * row(row(rest * spread(run.per_state)))
         checks.append(Check(f"vanishing bias at 1/{step}", distance, "<=", bound, scale=scale * step))
     return checks
 
@@ -171,8 +178,7 @@ def _soft_average(p: Problem, log_policy: Any, policy: Any, rewards: Any, alpha:
 )
 def the_visits_objective_is_maximised(p: Problem) -> Check:
     """No challenger has a positive long-run average of soft rewards where that of Theorem 1's policy is negative."""
-    alpha = row(p.alpha)
-    rewards = rewards_of(p, alpha)
+    alpha, rewards = row(p.alpha), rewards_of(p)
     own = _soft_average(p, p.log_policy, p.policy, rewards, alpha)
     other = _soft_average(p, p.log_challenger, p.challenger, rewards, alpha)
     zero = other * 0
@@ -182,9 +188,8 @@ def the_visits_objective_is_maximised(p: Problem) -> Check:
 
 def every_state_is_maximised(p: Problem) -> Check:
     """The soft values of the challenger are at most those of Theorem 1's policy, at every state."""
-    alpha = row(p.alpha)
-    rewards = rewards_of(p, alpha)
-    _, other = values_of(p, p.log_challenger, rewards, alpha)
+    rewards = rewards_of(p)
+    _, other = values_of(p, p.log_challenger, rewards)
     scale = value_size(p, p.values, rewards) + p.alpha / (1 - p.discount)
     return Check("no challenger is better", other, "<=", p.values, scale=scale)
 
@@ -212,10 +217,9 @@ the_visits_objective_is_maximised.reading(
 
 def _later_terms(p: Problem, earned: Any) -> list[Any]:
     """What a pair earns in expectation after 0, 1, ... further steps, (..., S, A) each."""
-    xp = namespace(earned)
     terms = [earned]
     for _ in range(p.steps - 1):
-        terms.append(xp.sum(p.dynamics * policy_average(p.policy, terms[-1])[..., None, None, :]))
+        terms.append(expected_following(p.dynamics, policy_average(p.policy, terms[-1])))
     return terms
 
 

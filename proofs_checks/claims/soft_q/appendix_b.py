@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from exactrl.formulas import log_boltzmann, through_softmax
-from exactrl.formulas.divergences import entropy
+from exactrl.formulas import (
+    chain_of,
+    entropy,
+    expected_following,
+    log_boltzmann,
+    next_marginal,
+    softmax_scores,
+    through_softmax,
+)
 from exactrl.number_systems import namespace
 from proofs_checks.claim import POINTWISE, Check, claim
-from proofs_checks.claims.soft_q.common import FINITE, SIZES, expected_next, policy_field
+from proofs_checks.claims.soft_q.common import FINITE, SIZES, policy_field
 from proofs_checks.claims.terms import size
 from proofs_checks.fields import Real, Simplex
 from proofs_checks.instances import Problem, Space
@@ -18,23 +23,19 @@ from proofs_checks.instances import Problem, Space
 
 def _second_visits(p: Problem) -> Any:
     """The distribution of the second state, (..., S)."""
-    xp = namespace(p.policy)
-    arriving = (p.initial[..., :, None] * p.policy)[..., None] * p.dynamics
-    return xp.sum(xp.sum(arriving, axis=-2), axis=-2)
+    return next_marginal(p.initial, chain_of(p.policy, p.dynamics))
 
 
 def _entropy_slopes(p: Problem) -> Any:
     """The derivative of the entropy of a state in the logits of that state, -pi (log pi + H)."""
-    return -(p.policy * (p.log_policy + entropy(p.log_policy)[..., None]))
+    return -through_softmax(p.policy, p.log_policy)
 
 
 def _printed_gradient(p: Problem, visits: Any) -> Any:
     """The right side: minus the mean of the score times 1 + log pi, summed over the actions of each state."""
     xp = namespace(p.policy)
-    identity = xp.asarray(np.eye(p.actions, dtype=int))
-    scores = identity - p.policy[..., None, :]  # row: the action taken; column: the logit
     weights = visits[..., :, None] * (p.policy * (1 + p.log_policy))
-    return -xp.sum(weights[..., None] * scores, axis=-2)
+    return -xp.sum(weights[..., None] * softmax_scores(p.policy), axis=-2)
 
 
 @claim(
@@ -59,7 +60,7 @@ def the_gradient_of_the_entropy(p: Problem) -> Check:
     """Every logit, at the second step of a trajectory: the state's own entropy, and where the next states lie."""
     visits = _second_visits(p)
     own = visits[..., :, None] * _entropy_slopes(p)
-    moved = p.initial[..., :, None] * through_softmax(p.policy, expected_next(p, entropy(p.log_policy)))
+    moved = p.initial[..., :, None] * through_softmax(p.policy, expected_following(p.dynamics, entropy(p.log_policy)))
     return Check("gradient", own + moved, "==", _printed_gradient(p, visits), scale=size(p.log_policy))
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from exactrl.formulas import log_soft_greedy, soft_maximum, soft_policy_value
 from exactrl.number_systems import namespace
 from proofs_checks.claim import CONVERGENCE, POINTWISE, Check, claim
@@ -25,7 +23,7 @@ from proofs_checks.claims.soft_q.optimal_models import (
     rewards_of,
     values_of,
 )
-from proofs_checks.claims.terms import row, size
+from proofs_checks.claims.terms import row, size, spread
 from proofs_checks.fields import Real, Simplex
 from proofs_checks.instances import Problem, Space
 
@@ -37,7 +35,7 @@ def _error_and_slopes(p: Problem) -> tuple[Any, Any, Any]:
     xp = namespace(p.action_values)
     error = p.advantages + soft_maximum(p.action_values, 1)[..., None] - p.action_values
     value_slopes = xp.exp(log_soft_greedy(p.action_values, 1))[..., None, :]
-    return error, xp.asarray(np.eye(p.actions, dtype=int)), value_slopes
+    return error, xp.identity(p.actions), value_slopes
 
 
 def _weighted_mean(p: Problem, per_action: Any) -> Any:
@@ -182,7 +180,6 @@ def one_constant_for_all_states(p: Problem) -> list[Check]:
 
 def one_constant_for_each_state(p: Problem) -> list[Check]:
     """At any function: how much its distance differs within a state, against its largest error of Eq. 30."""
-    xp = namespace(p.values)
     rewards = rewards_of(p)
     best = optimal_action_values(p)
     log_policy = log_soft_greedy(p.found, 1)
@@ -191,7 +188,7 @@ def one_constant_for_each_state(p: Problem) -> list[Check]:
     errors = target - p.found
     scale = value_size(p, p.values, p.log_policy, p.found, rewards)
     apart = p.found - best
-    within = (1 - row(p.discount)) * (xp.max(apart) - xp.min(apart))
+    within = (1 - row(p.discount)) * spread(apart)
     bound = within * 0 + row(2 * largest(errors))
     own = p.found - action_values
     shifts = soft_maximum(p.found, 1) - values

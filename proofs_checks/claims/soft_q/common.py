@@ -7,13 +7,16 @@ Shapes: states S, actions A; dynamics (..., S, A, S), rewards, policies and acti
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import Any
 
 import numpy as np
 
-from exactrl.formulas import lookahead, soft_maximum, soft_policy_value
+from exactrl.formulas import chain_of, soft_maximum, soft_policy_value
 from exactrl.number_systems import namespace
-from proofs_checks.claims.terms import row, size, solve
+from proofs_checks.claims.discounted import bellman, discounted_values
+from proofs_checks.claims.terms import size
 from proofs_checks.fields import Discount, Real, Simplex
 from proofs_checks.instances import Problem, Space
 
@@ -41,16 +44,6 @@ def policy_field(*, zeros: bool = True) -> Simplex:
     return Simplex(("states", "actions"), zeros=zeros)
 
 
-def expected_next(p: Problem, values: Any) -> Any:
-    """The expectation of values over the next state, (..., S) -> (..., S, A)."""
-    return namespace(values).sum(p.dynamics * values[..., None, None, :])
-
-
-def bellman(p: Problem, rewards: Any, values: Any) -> Any:
-    """Action values of a step followed by the values."""
-    return lookahead(rewards, row(row(p.discount)), expected_next(p, values))
-
-
 def soft_backup(p: Problem, action_values: Any, temperature: Any = 1) -> Any:
     """The soft Bellman operator, Eq. 24."""
     return bellman(p, p.rewards, soft_maximum(action_values, temperature))
@@ -60,9 +53,16 @@ def soft_action_values(p: Problem, log_policy: Any, rewards: Any, temperature: A
     """The soft action values of a policy, Eq. 15: its own first step earns no entropy."""
     xp = namespace(log_policy)
     per_state = soft_policy_value(log_policy, rewards, temperature)
-    chain = xp.sum(xp.exp(log_policy)[..., None] * p.dynamics, axis=-2)
-    identity = xp.asarray(np.eye(p.states, dtype=int))
-    return bellman(p, rewards, solve(identity - row(row(p.discount)) * chain, per_state[..., None])[..., 0])
+    chain = chain_of(xp.exp(log_policy), p.dynamics)
+    return bellman(p, rewards, discounted_values(chain, per_state, p.discount))
+
+
+def deterministic_policies(p: Problem) -> list[Any]:
+    """The logarithms of every deterministic policy, (..., S, A) each."""
+    xp = namespace(p.rewards)
+    certain = p.rewards * 0
+    choices = itertools.product(range(p.actions), repeat=p.states)
+    return [certain + xp.where(np.array(c)[:, None] == np.arange(p.actions), 0, -math.inf) for c in choices]
 
 
 def over_all(x: Any) -> Any:

@@ -10,11 +10,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from exactrl.formulas import policy_average, soft_policy_value, through_softmax
-from exactrl.formulas.divergences import entropy
-from exactrl.formulas.marginals import chain_of, chain_slopes, mean_slopes, next_marginal, next_marginal_slopes
+from exactrl.formulas import (
+    chain_of,
+    chain_slopes,
+    entropy,
+    expected_following,
+    mean_slopes,
+    next_marginal,
+    next_marginal_slopes,
+    policy_average,
+    soft_policy_value,
+    through_softmax,
+)
 from exactrl.number_systems import namespace
-from proofs_checks.claims.soft_q.common import SIZES, expected_next, policy_field
+from proofs_checks.claims.soft_q.common import SIZES, policy_field
 from proofs_checks.fields import Field, Real, Simplex
 from proofs_checks.instances import Problem, Space
 
@@ -50,7 +59,7 @@ class Steps:
         found = [p.rewards]
         for _ in range(p.horizon - 1):
             later = soft_policy_value(p.log_policy, found[0], temperature)
-            found.insert(0, p.rewards + expected_next(p, later))
+            found.insert(0, p.rewards + expected_following(p.dynamics, later))
         return found
 
     def score_gradient(self, weights: list[Any]) -> Any:

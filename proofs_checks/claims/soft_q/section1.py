@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
-
-import numpy as np
 
 from exactrl.formulas import expectation
 from exactrl.number_systems import namespace
@@ -14,6 +11,7 @@ from proofs_checks.claims.soft_q.common import (
     FINITE,
     INFINITE_HORIZON,
     MODEL,
+    deterministic_policies,
     policy_field,
     soft_action_values,
     value_size,
@@ -31,13 +29,7 @@ def _values(p: Problem, log_policy: Any) -> Any:
 
 def _deterministic_values(p: Problem) -> Any:
     """The values of every deterministic policy, (D, ..., S)."""
-    xp = namespace(p.rewards)
-    no_rewards = p.rewards * 0
-    found = []
-    for chosen in itertools.product(range(p.actions), repeat=p.states):
-        taken = np.asarray(chosen)[:, None] == np.arange(p.actions)
-        found.append(_values(p, no_rewards + xp.where(taken, 0, float("-inf"))))
-    return xp.stack(found)
+    return namespace(p.rewards).stack([_values(p, log_policy) for log_policy in deterministic_policies(p)])
 
 
 @claim(

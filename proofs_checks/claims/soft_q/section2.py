@@ -5,21 +5,19 @@ from __future__ import annotations
 from exactrl.formulas import hard_value, log_soft_greedy, soft_maximum
 from exactrl.number_systems import namespace
 from proofs_checks.claim import LIMIT, POINTWISE, Check, claim
+from proofs_checks.claims.discounted import bellman
 from proofs_checks.claims.soft_q.common import (
     FINITE,
     INFINITE_HORIZON,
-    SIZES,
     TEMPERATURE,
-    bellman,
     model_space,
-    policy_field,
     soft_action_values,
     soft_backup,
-    value_size,
 )
+from proofs_checks.claims.soft_q.optimal_models import known_size, known_space, rewards_of
 from proofs_checks.claims.terms import row, size
-from proofs_checks.fields import Discount, Positive, Real, Simplex
-from proofs_checks.instances import Problem, Space
+from proofs_checks.fields import Positive, Real
+from proofs_checks.instances import Problem
 
 
 @claim(
@@ -38,12 +36,10 @@ from proofs_checks.instances import Problem, Space
 )
 def the_soft_bellman_equation(p: Problem) -> list[Check]:
     """The equation, and that the drawn policy is that of Eq. 6."""
-    xp = namespace(p.policy)
-    alpha = row(p.alpha)
-    rewards = bellman(p, p.values[..., :, None] + row(alpha) * p.log_policy, -p.values)
+    alpha, rewards = row(p.alpha), rewards_of(p)
     action_values = soft_action_values(p, p.log_policy, rewards, alpha)
     right = bellman(p, rewards, soft_maximum(action_values, alpha))
-    scale = value_size(p, p.values, row(alpha) * p.log_policy) + p.alpha if xp.name == "float64" else 1.0
+    scale = known_size(p)
     greedy = row(alpha) * log_soft_greedy(action_values, alpha)
     return [
         Check("Bellman", action_values, "==", right, scale=scale),
@@ -52,16 +48,7 @@ def the_soft_bellman_equation(p: Problem) -> list[Check]:
 
 
 the_soft_bellman_equation.both_readings(
-    space=Space(
-        {
-            "dynamics": Simplex(("states", "actions", "states"), exponents=(-20, 0)),
-            "values": Real(("states",)),
-            "policy": policy_field(zeros=False),
-            "discount": Discount(),
-            "alpha": Positive(),
-        },
-        SIZES,
-    ),
+    space=known_space(),
     assumptions=[
         FINITE,
         INFINITE_HORIZON,

@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from exactrl.formulas import entropy, expectation, hard_value, log_soft_greedy, policy_average, soft_policy_value
+from exactrl.formulas import (
+    chain_of,
+    entropy,
+    expectation,
+    hard_value,
+    log_soft_greedy,
+    next_marginal,
+    policy_average,
+    soft_policy_value,
+    soft_score,
+)
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXISTENCE, OPTIMALITY, POINTWISE, Check, claim
 from proofs_checks.claims.soft_q.common import FINITE, SIZES, TEMPERATURE, policy_field
@@ -32,11 +42,10 @@ from proofs_checks.instances import Problem, Space
 
 def _visits(p: Problem) -> list[Any]:
     """The distributions of the states at the first steps, each (..., S)."""
-    xp = namespace(p.policy)
-    chain = xp.sum(p.policy[..., None] * p.dynamics, axis=-2)
+    chain = chain_of(p.policy, p.dynamics)
     found = [p.initial]
     for _ in range(p.steps - 1):
-        found.append(xp.sum(found[-1][..., None] * chain, axis=-2))
+        found.append(next_marginal(found[-1], chain))
     return found
 
 
@@ -57,7 +66,7 @@ def both_rewards_have_the_same_objective(p: Problem) -> Check:
     """The expected sums of both rewards."""
     xp = namespace(p.policy)
     alpha = row(row(p.alpha))
-    of_action = expectation(p.log_policy, p.rewards - xp.scaled_log(alpha, p.log_policy))
+    of_action = expectation(p.log_policy, soft_score(p.log_policy, p.rewards, row(p.alpha)))
     of_state = expectation(p.log_policy, p.rewards + alpha * entropy(p.log_policy)[..., None])
     sums = [sum((policy_average(v, x) for v in _visits(p)), xp.asarray(0)) for x in (of_action, of_state)]
     scale = p.steps * (size(p.rewards) + p.alpha * size(p.log_policy))

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from exactrl.formulas import log_boltzmann, mixture, soft_policy_value, total_variation
+from exactrl.formulas import log_boltzmann, mixture, total_variation
 from exactrl.number_systems import namespace
 from proofs_checks.claim import EXISTENCE, OPTIMALITY, Check, Given, claim
-from proofs_checks.claims.soft_q.common import FINITE, INFINITE_HORIZON, TEMPERATURE, policy_field, soft_action_values
-from proofs_checks.claims.soft_q.optimal_values import DRAWN, known_size, known_space, of_equation_4, rewards_of
+from proofs_checks.claims.soft_q.common import FINITE, INFINITE_HORIZON, TEMPERATURE, policy_field
+from proofs_checks.claims.soft_q.optimal_models import (
+    DRAWN_BY_SOLUTION,
+    known_size,
+    known_space,
+    of_equation_4,
+    rewards_of,
+    values_of,
+)
 from proofs_checks.claims.soft_q.two_steps import (
     most_entropic,
     objective,
@@ -90,7 +97,7 @@ a_distribution_is_a_policy_of_some_energy.reading(
     r"as it is printed; without a discount ($\gamma=1$) it is true of Eq. (2) on episodes that end. "
     r"Refuted on models of two steps; an episode that ends is an infinite one that goes on in a state whose actions all earn $-\alpha\log\lvert A\rvert$. The discounted objective of the intended reading "
     "is that of the first state; the one that Appendix A writes down, which weights every later state anew, is another claim. "
-    "For the intended reading: " + DRAWN,
+    "For the intended reading: " + DRAWN_BY_SOLUTION,
     hand_check=r"The first action earns 1 now and 0 at the next step, the second 0 now and 2 at the next step, whatever is done there; then the episode "
     r"ends. Both lead to the same later entropy. With $\gamma=\frac25$ and $\alpha=\frac1{100}$, $Q^*_{soft}$ prefers $1$ to $\frac25\cdot2$, and Theorem 1 "
     r"takes the first with probability $1-2\cdot10^{-9}$; in Eq. (2) the second is worth nearly 1 more.",
@@ -103,10 +110,8 @@ def the_policy_of_the_theorem_is_optimal(p: Problem) -> Check:
 
 def the_policy_of_the_theorem_is_optimal_with_a_discount(p: Problem) -> list[Check]:
     """The discounted objective of a challenger in every state, and that the drawn policy is that of Eqs. 4-6."""
-    alpha, rewards = row(p.alpha), rewards_of(p)
-    ahead = soft_action_values(p, p.log_challenger, rewards, alpha)
-    value = soft_policy_value(p.log_challenger, ahead, alpha)
-    scale = known_size(p, row(alpha) * p.log_challenger)
+    _, value = values_of(p, p.log_challenger, rewards_of(p))
+    scale = known_size(p, row(row(p.alpha)) * p.log_challenger)
     return [Check("no policy has more", value, "<=", p.values, scale=scale), of_equation_4(p)]
 
 

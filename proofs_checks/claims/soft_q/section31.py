@@ -7,9 +7,10 @@ from typing import Any
 from exactrl.formulas import log_soft_greedy, soft_maximum
 from exactrl.number_systems import namespace
 from proofs_checks.claim import CONVERGENCE, OPTIMALITY, Check, claim
-from proofs_checks.claims.soft_q.common import FINITE, INFINITE_HORIZON, TEMPERATURE, bellman, largest
-from proofs_checks.claims.soft_q.optimal_values import (
-    DRAWN,
+from proofs_checks.claims.discounted import bellman
+from proofs_checks.claims.soft_q.common import FINITE, INFINITE_HORIZON, TEMPERATURE, largest
+from proofs_checks.claims.soft_q.optimal_models import (
+    DRAWN_BY_SOLUTION,
     known_size,
     known_space,
     of_equation_4,
@@ -46,7 +47,7 @@ _ITERATIONS = known_space(steps=(1, 2, 10), start=Real(("states",)))
     shape=CONVERGENCE,
     condition="values",
     explanation=r"After $k$ updates from any $V_0$ both errors are at most $\gamma^k\max_s\lvert V_0(s)-V^*_{soft}(s)\rvert$, which is judged. On finite "
-    r"models everything that the theorem assumes is true. " + DRAWN,
+    r"models everything that the theorem assumes is true. " + DRAWN_BY_SOLUTION,
 )
 def soft_iteration_converges(p: Problem) -> list[Check]:
     """The errors after some updates against a rate that vanishes."""
@@ -81,7 +82,7 @@ soft_iteration_converges.both_readings(
     shape=CONVERGENCE,
     condition="policy",
     explanation=r"After $k$ updates the logarithm of $\pi\propto\exp(Q_{soft}/\alpha)$ is wrong by at most $\frac{2\gamma^k}\alpha\max_s\lvert V_0(s)-"
-    r"V^*_{soft}(s)\rvert$, which is judged. " + DRAWN,
+    r"V^*_{soft}(s)\rvert$, which is judged. " + DRAWN_BY_SOLUTION,
 )
 def soft_iteration_recovers_the_policy(p: Problem) -> Check:
     """The error of the log-probabilities, times alpha, against a rate that vanishes."""
@@ -107,7 +108,7 @@ soft_iteration_recovers_the_policy.both_readings(
     explanation=r"$Q^*_{soft}$ has the error 0, and no other function has: $(1-\gamma)\lVert Q-Q^*_{soft}\rVert\le\lVert\mathcal TQ-Q\rVert\le(1+\gamma)"
     r"\lVert Q-Q^*_{soft}\rVert$, which is judged, so that a small error finds values that are nearly right. That is about all functions $Q$ of "
     "states and actions; in a class that leaves some out the error may have no function that makes it least everywhere. "
-    + DRAWN,
+    + DRAWN_BY_SOLUTION,
 )
 def the_error_finds_the_optimal_values(p: Problem) -> list[Check]:
     """The optimal values stay, and any other values are as far from them as their error tells."""

@@ -8,11 +8,11 @@ from exactrl.formulas import importance_soft_value, policy_average, squared_erro
 from exactrl.formulas.regression import fitted_multiple
 from exactrl.number_systems import namespace
 from proofs_checks.claim import OPTIMALITY, Check, claim
+from proofs_checks.claims.discounted import bellman
 from proofs_checks.claims.soft_q.common import (
     FINITE,
     INFINITE_HORIZON,
     TEMPERATURE,
-    bellman,
     model_space,
     over_all,
     soft_backup,

@@ -93,8 +93,9 @@ def _an_affine_step(p: Problem) -> list[Check]:
     moved = pull + slope * mean
     bend = curvature / p.alpha * (moved * moved + deviation * deviation * slope * slope) + 4 * slope * slope
     step = p.share * rate / (bend + 2 * xp.abs(slope) * rate + 1)
-    before = _divergence(p, mean, xp.log(deviation))
-    after = _divergence(p, mean + step * moved, xp.log(deviation) + xp.log1p(step * slope))
+    log_deviation, target = xp.log(deviation), (centre, curvature, p.alpha)
+    before = _divergence(mean, log_deviation, *target)
+    after = _divergence(mean + step * moved, log_deviation + xp.log1p(step * slope), *target)
     reach = curvature / p.alpha * (mean * mean + centre * centre + deviation * deviation)
     scale = _float_scale(before, after) + reach if xp.name == "float64" else 1.0
     return [
@@ -103,13 +104,11 @@ def _an_affine_step(p: Problem) -> list[Check]:
     ]
 
 
-def _divergence(p: Problem, mean: Any, log_deviation: Any) -> Any:
-    """From a one-dimensional Gaussian to the target exp(Q / alpha), the Gaussian around the first centre."""
+def _divergence(mean: Any, log_deviation: Any, centre: Any, curvature: Any, alpha: Any) -> Any:
+    """From a one-dimensional Gaussian to the target exp(Q / alpha), the Gaussian around the centre."""
     xp = namespace(mean)
-    log_target = (xp.log(p.alpha) - xp.log(p.curvature[..., 0])) / 2
-    parts = gaussian_kl_diagonal(
-        mean[..., None], log_deviation[..., None], p.centre[..., 0, None], log_target[..., None]
-    )
+    log_target = (xp.log(alpha) - xp.log(curvature)) / 2
+    parts = gaussian_kl_diagonal(*(x[..., None] for x in (mean, log_deviation, centre, log_target)))
     return parts.mean + parts.covariance
 
 
@@ -162,11 +161,13 @@ the_direction_is_the_steepest.reading(
 def the_chain_rule_gives_the_gradient(p: Problem) -> list[Check]:
     """The tangent along the network that leads to another location and scale, and the assumption at any sample."""
     xp = namespace(p.mean)
-    pull = -p.curvature * (p.mean - p.centre)
+    pull = _slope(p)
     spread = p.alpha - p.curvature * p.deviation * p.deviation
     moved, stretched = p.other_mean - p.mean, p.other_deviation - p.deviation
     backpropagated = p.kernel_size * (pull * moved + spread / p.deviation * stretched)
-    before, after = (_along(p, *ends) for ends in ((p.mean, p.deviation), (p.other_mean, p.other_deviation)))
+    target = p.centre, p.curvature, p.alpha
+    before = _divergence(p.mean, xp.log(p.deviation), *target)
+    after = _divergence(p.other_mean, xp.log(p.other_deviation), *target)
     direction = p.kernel_size * (pull + spread * p.noise / p.deviation)
     per_sample = -(pull - p.curvature * p.deviation * p.noise) / p.alpha - p.noise / p.deviation
     reach = (xp.abs(p.mean) + xp.abs(p.other_mean) + xp.abs(p.centre) + p.deviation + p.other_deviation) ** 2
@@ -183,14 +184,6 @@ def the_chain_rule_gives_the_gradient(p: Problem) -> list[Check]:
             "assumption", direction, "==", -p.kernel_size * p.alpha * per_sample, scale=wide, asserted=False
         ),
     ]  # fmt: skip
-
-
-def _along(p: Problem, mean: Any, deviation: Any) -> Any:
-    xp = namespace(mean)
-    log_target = (xp.log(p.alpha) - xp.log(p.curvature)) / 2
-    arguments = (mean, xp.log(deviation), p.centre, log_target)
-    parts = gaussian_kl_diagonal(*(x[..., None] for x in arguments))
-    return parts.mean + parts.covariance
 
 
 _LINE: dict[str, Any] = {

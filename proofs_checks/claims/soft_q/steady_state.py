@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from exactrl.formulas import discounted_system
 from exactrl.number_systems import namespace
 from proofs_checks.claims.terms import solve
 from proofs_checks.fields import Simplex
@@ -23,13 +22,9 @@ def positive_dynamics() -> Simplex:
     return Simplex(("states", "actions", "states"), zeros=False, exponents=(-3, 0))
 
 
-def _identity(chain: Any) -> Any:
-    return namespace(chain).asarray(np.eye(chain.shape[-1], dtype=int))
-
-
 def _transposed_system(chain: Any) -> Any:
     """The transpose of I - P + E."""
-    return namespace(chain).moveaxis(_identity(chain) - chain + 1, -1, -2)
+    return namespace(chain).moveaxis(discounted_system(chain, 1) + 1, -1, -2)
 
 
 def stationary(chain: Any) -> Any:
@@ -47,21 +42,8 @@ def stationary_slopes(chain: Any, distribution: Any, moved: Any) -> Any:
     return xp.reshape(found, (*batch, states, actions, states))
 
 
-def discounted_values(chain: Any, per_state: Any, discount: Any) -> Any:
-    """The discounted sum of what each state earns, (..., S); discount of the batch shape or a number."""
-    xp = namespace(chain)
-    factor = discount[..., None, None] if getattr(discount, "ndim", 0) else discount
-    return solve(_identity(chain) - xp.asarray(factor) * chain, per_state[..., None])[..., 0]
-
-
 def overlap(chain: Any) -> Any:
     """1 less the largest total variation between two rows, (...): a step shrinks spans by at least that much."""
     xp = namespace(chain)
     gaps = xp.sum(xp.abs(chain[..., :, None, :] - chain[..., None, :, :])) / 2
     return 1 - xp.max(xp.max(gaps))
-
-
-def span(values: Any) -> Any:
-    """The largest entry less the least, (..., S) -> (...)."""
-    xp = namespace(values)
-    return xp.max(values) - xp.min(values)

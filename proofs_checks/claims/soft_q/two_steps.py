@@ -11,7 +11,7 @@ from typing import Any
 
 from exactrl.formulas import entropy, expectation, log_soft_greedy, lookahead, soft_maximum, soft_policy_value
 from exactrl.number_systems import namespace
-from proofs_checks.claims.terms import row, size
+from proofs_checks.claims.terms import row, size, times
 from proofs_checks.fields import Field, Positive, Real, Simplex
 from proofs_checks.instances import Problem, Space
 
@@ -46,7 +46,7 @@ def challenger(p: Problem) -> LogPolicy:
 
 def _ahead(p: Problem, first_rewards: Any, values: Any, discount: Any) -> Any:
     """Values of the first actions, given those of the second states."""
-    return lookahead(first_rewards, discount, namespace(values).sum(p.transitions * values[..., None, :]))
+    return lookahead(first_rewards, discount, times(p.transitions, values))
 
 
 def most_entropic(p: Problem, discount: Any = 1, bonus: Any = 0) -> LogPolicy:
